@@ -1,0 +1,234 @@
+/**
+ * What a restore will use, decided before a byte is fetched: the base backup, the way over the timelines, and every WAL file, proven by a
+ * listing (design.md, section 4, rules 2 and 3). PostgreSQL itself replays from a backup that is too new without a word (measured: M4).
+ */
+import { type BaseBackup } from './base-backup.ts';
+import { WalkbackError } from './errors.ts';
+import { formatInstant, type Instant, microsecondsOf, parseInstant } from './instant.ts';
+import { type Lsn, parseLsn } from './lsn.ts';
+import { commitStampMarginMs, describeTarget, type RecoveryTarget } from './recovery-target.ts';
+import { latestTimeline, liesOnPath, timelinePath, type TimelineStretch } from './timeline.ts';
+import {
+  historyFileName,
+  segmentNumberAt,
+  segmentNumberBefore,
+  type TimelineId,
+  walSegmentName,
+  type WalSegmentName,
+} from './wal-segment.ts';
+
+/** Whole segments of one timeline, first and last included. */
+export interface WalRange {
+  readonly timeline: TimelineId;
+  readonly first: WalSegmentName;
+  readonly last: WalSegmentName;
+  readonly count: number;
+}
+
+/** The WAL that a restore may see, frozen: what is archived later does not exist for it. */
+export interface WalView {
+  readonly segments: readonly WalRange[];
+  /** History files, `00000002.history`. */
+  readonly histories: readonly string[];
+}
+
+/** What the archive holds of WAL. */
+export interface WalHoldings {
+  readonly segments: ReadonlySet<string>;
+  /** Content of the history files by timeline. */
+  readonly histories: ReadonlyMap<TimelineId, string>;
+  readonly segmentBytes: number;
+}
+
+/** A decided restore; JSON-safe and small. */
+export interface RecoveryPlan {
+  readonly backup: BaseBackup;
+  readonly timeline: TimelineId;
+  readonly view: WalView;
+  readonly walSegmentBytes: number;
+  /** A hole behind the view, where the archive goes on after missing segments. */
+  readonly holeAfterView: { readonly first: WalSegmentName; readonly last: WalSegmentName } | undefined;
+}
+
+/** Choices that bound a plan. */
+export interface PlanOptions {
+  readonly target: RecoveryTarget;
+  readonly backups: readonly BaseBackup[];
+  readonly wal: WalHoldings;
+  /** When a segment was closed by the source's clock, where the archive knows it; asked only at the edge of a hole. */
+  readonly closedAt: (segment: WalSegmentName) => Promise<Instant | undefined>;
+}
+
+/**
+ * Decides a restore.
+ * @throws WalkbackError NO_BACKUP, NO_BACKUP_BEFORE_TARGET (with the first restorable instant), WAL_MISSING (with the exact range)
+ */
+export async function planRecovery(options: PlanOptions): Promise<RecoveryPlan> {
+  const { target, backups, wal } = options;
+  const timeline = latestTimeline(newestTimeline(backups), new Set(wal.histories.keys()));
+  const path = timelinePath(timeline, wal.histories.get(timeline));
+  const backup = chooseBackup(backups, target, (candidate) => isOnPath(candidate, path) && isUsable(candidate, path, wal));
+  const { ranges, hole } = contiguousWal(backup, path, wal);
+  if (hole !== undefined) await assertTargetBeforeHole(options, ranges, hole);
+  // Siblings' history files too: PostgreSQL asks for one number after the other, and takes the first that is missing for the end.
+  const histories = [...wal.histories.keys()].filter((id) => id <= timeline).map(historyFileName);
+  return { backup, timeline, view: { segments: ranges, histories }, walSegmentBytes: wal.segmentBytes, holeAfterView: hole };
+}
+
+/** Is the segment in the view? */
+export function viewHolds(view: WalView, segment: { readonly timeline: TimelineId; readonly name: string }): boolean {
+  return view.segments.some((range) => range.timeline === segment.timeline && range.first <= segment.name && segment.name <= range.last);
+}
+
+/** The last segment of a view. */
+export function lastSegmentOf(view: WalView): WalSegmentName | undefined {
+  return view.segments.at(-1)?.last;
+}
+
+/** How many segments a view has. */
+export function segmentCountOf(view: WalView): number {
+  return view.segments.reduce((count, range) => count + range.count, 0);
+}
+
+/** PostgreSQL looks for newer timelines from the one of its backup on; older backups lie on the way to the newest, or on a branch that was left. */
+function newestTimeline(backups: readonly BaseBackup[]): TimelineId {
+  if (backups.length === 0) throw new WalkbackError('NO_BACKUP', 'The archive holds no base backup.');
+  return Math.max(...backups.map((backup) => backup.timeline));
+}
+
+function isOnPath(backup: BaseBackup, path: readonly TimelineStretch[]): boolean {
+  return liesOnPath(path, backup.timeline, parseLsn(backup.finishLsn ?? backup.startLsn));
+}
+
+/** A backup counts only once the WAL through its end is archived (design.md, section 3). */
+function isUsable(backup: BaseBackup, path: readonly TimelineStretch[], wal: WalHoldings): boolean {
+  const finish = parseLsn(backup.finishLsn ?? backup.startLsn);
+  const { ranges } = contiguousWal(backup, path, wal);
+  const reached = ranges.at(-1);
+  return (
+    reached !== undefined &&
+    BigInt(`0x${reached.last.slice(8)}`) >= BigInt(`0x${nameAt(finish, reached.timeline, wal.segmentBytes).slice(8)}`)
+  );
+}
+
+/** @param isUsable walks over WAL, so it is asked for as few backups as can be */
+function chooseBackup(backups: readonly BaseBackup[], target: RecoveryTarget, isUsable: (backup: BaseBackup) => boolean): BaseBackup {
+  const byEnd = backups.toSorted((a, b) => compare(parseLsn(a.finishLsn ?? a.startLsn), parseLsn(b.finishLsn ?? b.startLsn)));
+  const fits = byEnd.filter(
+    (backup) => target.kind === 'latest' || microsecondsOf(parseInstant(backup.finishTime)) < microsecondsOf(target.time),
+  );
+  const newest = fits.findLast(isUsable);
+  if (newest !== undefined) return newest;
+  const oldest = byEnd.find(isUsable);
+  if (oldest === undefined) {
+    throw new WalkbackError(
+      'NO_BACKUP',
+      `None of the ${backups.length} base backups in the archive is usable: WAL that they need is missing, or they lie on a timeline that was left.`,
+      {
+        facts: { backups: backups.slice(-10).map((backup) => backup.name) },
+      },
+    );
+  }
+  const first = parseInstant(oldest.finishTime);
+  throw new WalkbackError(
+    'NO_BACKUP_BEFORE_TARGET',
+    `No base backup ended before ${describeTarget(target)}; the first restorable instant is just after ${formatInstant(first)}.`,
+    {
+      facts: { firstRestorableInstant: first, firstBackup: oldest.name },
+    },
+  );
+}
+
+interface Hole {
+  readonly first: WalSegmentName;
+  readonly last: WalSegmentName;
+}
+
+/** WAL from a backup's start along the path for as long as no segment is missing; and the hole, when the archive goes on behind it. */
+function contiguousWal(
+  backup: BaseBackup,
+  path: readonly TimelineStretch[],
+  wal: WalHoldings,
+): { ranges: WalRange[]; hole: Hole | undefined } {
+  const ranges: WalRange[] = [];
+  const fromIndex = path.findIndex((stretch) => stretch.timeline === backup.timeline);
+  let next = segmentNumberAt(parseLsn(backup.startLsn), wal.segmentBytes);
+  for (const stretch of path.slice(fromIndex)) {
+    // The segment in which a timeline ends exists on the next one too, and PostgreSQL reads it there (XLogFileReadAnyTLI).
+    const end = stretch.endLsn === undefined ? undefined : segmentNumberAt(stretch.endLsn, wal.segmentBytes);
+    const first = next;
+    next = firstMissing(stretch.timeline, { from: first, before: end }, wal);
+    if (next > first) ranges.push(rangeOf(stretch.timeline, first, next - 1n, wal.segmentBytes));
+    if (end === undefined || next < end) return { ranges, hole: holeAt(stretch, next, wal) };
+  }
+  return { ranges, hole: undefined };
+}
+
+function firstMissing(
+  timeline: TimelineId,
+  bounds: { readonly from: bigint; readonly before: bigint | undefined },
+  wal: WalHoldings,
+): bigint {
+  let number = bounds.from;
+  while (number !== bounds.before && wal.segments.has(walSegmentName({ timeline, number }, wal.segmentBytes))) number += 1n;
+  return number;
+}
+
+/** Missing segments with archived ones of the same timeline behind them, or before the timeline's known end. */
+function holeAt(stretch: TimelineStretch, missing: bigint, wal: WalHoldings): Hole | undefined {
+  const name = (number: bigint) => walSegmentName({ timeline: stretch.timeline, number }, wal.segmentBytes);
+  if (stretch.endLsn !== undefined) {
+    const end = segmentNumberAt(stretch.endLsn, wal.segmentBytes);
+    let last = missing;
+    while (last + 1n < end && !wal.segments.has(name(last + 1n))) last += 1n;
+    return { first: name(missing), last: name(last) };
+  }
+  const prefix = name(missing).slice(0, 8);
+  let nextArchived: string | undefined;
+  for (const segment of wal.segments) {
+    if (segment.startsWith(prefix) && segment > name(missing) && (nextArchived === undefined || segment < nextArchived))
+      nextArchived = segment;
+  }
+  return nextArchived === undefined
+    ? undefined
+    : { first: name(missing), last: precedingName(nextArchived as WalSegmentName, wal.segmentBytes) };
+}
+
+async function assertTargetBeforeHole(options: PlanOptions, ranges: readonly WalRange[], hole: Hole): Promise<void> {
+  const edge = ranges.at(-1)?.last;
+  const closedAt = edge === undefined ? undefined : await options.closedAt(edge);
+  const before =
+    options.target.kind === 'time' &&
+    closedAt !== undefined &&
+    microsecondsOf(closedAt) > microsecondsOf(options.target.time) + BigInt(commitStampMarginMs) * 1000n;
+  if (before) return;
+  const range = hole.first === hole.last ? hole.first : `${hole.first} to ${hole.last}`;
+  const latest = closedAt === undefined ? '' : ` The latest restorable instant before the hole is about ${formatInstant(closedAt)}.`;
+  throw new WalkbackError(
+    'WAL_MISSING',
+    `The archive lacks the WAL ${range}, which a restore to ${describeTarget(options.target)} needs.${latest}`,
+    {
+      facts: { firstMissing: hole.first, lastMissing: hole.last, latestRestorableInstant: closedAt ?? null },
+    },
+  );
+}
+
+function rangeOf(timeline: TimelineId, first: bigint, last: bigint, segmentBytes: number): WalRange {
+  const name = (number: bigint) => walSegmentName({ timeline, number }, segmentBytes);
+  return { timeline, first: name(first), last: name(last), count: Number(last - first) + 1 };
+}
+
+function nameAt(position: Lsn, timeline: TimelineId, segmentBytes: number): WalSegmentName {
+  return walSegmentName({ timeline, number: segmentNumberBefore(position, segmentBytes) }, segmentBytes);
+}
+
+function precedingName(name: WalSegmentName, segmentBytes: number): WalSegmentName {
+  const perId = 0x1_0000_0000n / BigInt(segmentBytes);
+  const number = BigInt(`0x${name.slice(8, 16)}`) * perId + BigInt(`0x${name.slice(16)}`);
+  return walSegmentName({ timeline: Number.parseInt(name.slice(0, 8), 16), number: number - 1n }, segmentBytes);
+}
+
+function compare(a: bigint, b: bigint): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

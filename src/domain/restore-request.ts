@@ -1,0 +1,197 @@
+/** What a caller asks for when a cluster is to be walked back; JSON-safe, and free of secrets: passwords are named, never carried. */
+import type { EarlyEndPolicy } from './early-end.ts';
+import { WalkbackError } from './errors.ts';
+import { assertTargetHasPassed, type RecoveryTarget } from './recovery-target.ts';
+import { instantOf, parseInstant } from './instant.ts';
+
+/** Where a password is: `file` is read on the database host; `generate` makes one there in a new file with mode 0600. */
+export type PasswordReference =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'generate'; /** Default: `<agent's state directory>/credentials/<cluster>/<role>` */ readonly path?: string };
+
+/** A role of the source that gets a new name and password in the restored cluster. */
+export interface RoleSwap {
+  readonly role: string;
+  readonly newName: string;
+  readonly password: PasswordReference;
+  /** Where the old password is, to prove by a login that it is refused; without it the proof compares verifiers. */
+  readonly oldPasswordFile?: string;
+}
+
+/** A question to the restored data, with the answer it must give. */
+export interface DataCheck {
+  /** A query; the first column of its first row is compared. */
+  readonly sql: string;
+  /** As text, as PostgreSQL prints the value; null for SQL's NULL. */
+  readonly expected: string | null;
+  /** Default: the source's database of the configuration. */
+  readonly database?: string;
+}
+
+/** A restore as asked for. */
+export interface RestoreRequest {
+  /** The source. */
+  readonly cluster: string;
+  /** Name of the restored cluster; it archives under this name. */
+  readonly name: string;
+  /** Host id on which it is restored. */
+  readonly host: string;
+  readonly target: RecoveryTarget;
+  /** Absolute path on the host; absent or empty. */
+  readonly dataDirectory: string;
+  readonly port: number;
+  /** Addresses to listen on, once open. Default: the host's configuration. */
+  readonly listenAddresses?: string;
+  /** Networks that may log in, in CIDR form. Default: loopback only. */
+  readonly allowFrom?: readonly string[];
+  /** `keep`: the source runs on, its WAL is flushed; `stop`: it is shut down first. Default keep. */
+  readonly source?: 'keep' | 'stop';
+  /** Default promote-if-complete. */
+  readonly onEarlyEnd?: EarlyEndPolicy;
+  /** Default promote. */
+  readonly atTarget?: 'promote' | 'pause';
+  readonly roles?: readonly RoleSwap[];
+  /** What happens to login roles not named in `roles`. Default lock. */
+  readonly otherLoginRoles?: 'lock' | 'keep';
+  readonly checks?: readonly DataCheck[];
+}
+
+/** A request with every default filled in. */
+export type CompleteRestoreRequest = Required<Omit<RestoreRequest, 'listenAddresses'>> & Pick<RestoreRequest, 'listenAddresses'>;
+
+const listMaximum = 100;
+const sqlMaximumLength = 4096;
+const clusterNamePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
+const cidrPattern = /^[0-9A-Fa-f.:]+\/\d{1,3}$/;
+
+/**
+ * Checks a request's form and fills in its defaults.
+ * @param now the caller's clock; a target after it is refused
+ * @throws WalkbackError INVALID_REQUEST naming every wrong field, INVALID_INSTANT, TARGET_IN_FUTURE
+ */
+export function completeRestoreRequest(request: RestoreRequest, now: Date): CompleteRestoreRequest {
+  const problems = problemsOf(request);
+  if (problems.length > 0) {
+    throw new WalkbackError('INVALID_REQUEST', `The restore request cannot be used: ${problems.join('; ')}.`, { facts: { problems } });
+  }
+  const target: RecoveryTarget =
+    request.target.kind === 'time' ? { kind: 'time', time: parseInstant(request.target.time) } : { kind: 'latest' };
+  assertTargetHasPassed(target, instantOf(now));
+  return {
+    ...request,
+    target,
+    allowFrom: request.allowFrom ?? ['127.0.0.1/32', '::1/128'],
+    source: request.source ?? 'keep',
+    onEarlyEnd: request.onEarlyEnd ?? 'promote-if-complete',
+    atTarget: request.atTarget ?? 'promote',
+    roles: request.roles ?? [],
+    otherLoginRoles: request.otherLoginRoles ?? 'lock',
+    checks: request.checks ?? [],
+  };
+}
+
+/** The name of a cluster: it becomes a key in the archive and a workflow id. */
+export function isClusterName(name: unknown): name is string {
+  return typeof name === 'string' && clusterNamePattern.test(name);
+}
+
+function problemsOf(request: RestoreRequest): string[] {
+  if (typeof request !== 'object' || request === null) return ['a restore request is an object'];
+  const problems: string[] = [];
+  const check = (right: boolean, problem: string) => {
+    if (!right) problems.push(problem);
+  };
+  check(isClusterName(request.cluster), 'cluster: a name of letters, digits, "_" and "-", at most 63');
+  check(isClusterName(request.name), 'name: a name of letters, digits, "_" and "-", at most 63');
+  check(request.name !== request.cluster, 'name: the restored cluster needs a name of its own');
+  check(isClusterName(request.host), 'host: the id of the host on which to restore');
+  check(isAbsolutePath(request.dataDirectory), 'dataDirectory: an absolute path without ".." parts');
+  check(Number.isInteger(request.port) && request.port >= 1 && request.port <= 65_535, 'port: a number from 1 to 65535');
+  check(isTarget(request.target), 'target: { kind: "time", time } or { kind: "latest" }');
+  check(isOneOf(request.source, ['keep', 'stop']), 'source: keep or stop');
+  check(isOneOf(request.onEarlyEnd, ['promote-if-complete', 'fail']), 'onEarlyEnd: promote-if-complete or fail');
+  check(isOneOf(request.atTarget, ['promote', 'pause']), 'atTarget: promote or pause');
+  check(
+    request.atTarget !== 'pause' || request.target?.kind === 'time',
+    'atTarget: a pause needs a target in time; replay to the latest ends in a promotion',
+  );
+  check(isOneOf(request.otherLoginRoles, ['lock', 'keep']), 'otherLoginRoles: lock or keep');
+  check(
+    isListOf(request.allowFrom, (network) => typeof network === 'string' && cidrPattern.test(network)),
+    'allowFrom: networks in CIDR form, for example 10.0.0.0/8',
+  );
+  check(
+    request.listenAddresses === undefined || /^[\w.:*, -]*$/.test(request.listenAddresses),
+    'listenAddresses: addresses separated by commas',
+  );
+  const roles = isListOf(request.roles, isObject) ? roleProblems(request.roles ?? []) : ['roles: a list'];
+  const checks = isListOf(request.checks, isObject) ? checkProblems(request.checks ?? []) : ['checks: a list'];
+  return [...problems, ...roles, ...checks];
+}
+
+function roleProblems(roles: readonly RoleSwap[]): string[] {
+  const problems = roles.flatMap((swap) => {
+    const names = [swap.role, swap.newName].every(
+      (name) => typeof name === 'string' && name !== '' && new TextEncoder().encode(name).length <= 63,
+    );
+    const reference =
+      swap.password?.kind === 'generate'
+        ? swap.password.path === undefined || isAbsolutePath(swap.password.path)
+        : swap.password?.kind === 'file' && isAbsolutePath(swap.password.path);
+    return [
+      ...(names ? [] : ['roles: role and newName are names of 1 to 63 bytes']),
+      ...(swap.oldPasswordFile === undefined || isAbsolutePath(swap.oldPasswordFile)
+        ? []
+        : [`roles: oldPasswordFile of "${swap.role}" is an absolute path`]),
+      ...(swap.role === swap.newName ? [`roles: "${swap.role}" needs a new name that differs`] : []),
+      ...(reference
+        ? []
+        : [`roles: the password of "${swap.newName}" is named as { kind: "file", path } or { kind: "generate" }, with an absolute path`]),
+    ];
+  });
+  const names = roles.flatMap((swap) => [swap.role, swap.newName]);
+  if (new Set(names).size !== names.length) problems.push('roles: every old and new name may occur once');
+  if (roles.length > listMaximum) problems.push(`roles: at most ${listMaximum}`);
+  return problems;
+}
+
+function checkProblems(checks: readonly DataCheck[]): string[] {
+  const right = checks.every(
+    (check) =>
+      typeof check.sql === 'string' &&
+      check.sql.trim() !== '' &&
+      check.sql.length <= sqlMaximumLength &&
+      (check.expected === null || typeof check.expected === 'string'),
+  );
+  return [
+    ...(right ? [] : [`checks: each has sql (at most ${sqlMaximumLength} characters) and expected, a text or null`]),
+    ...(checks.length > listMaximum ? [`checks: at most ${listMaximum}`] : []),
+  ];
+}
+
+function isAbsolutePath(path: unknown): boolean {
+  return (
+    typeof path === 'string' &&
+    path.startsWith('/') &&
+    path.length > 1 &&
+    path.length <= 1024 &&
+    !path.split('/').includes('..') &&
+    !path.includes('\0')
+  );
+}
+
+function isTarget(target: unknown): boolean {
+  return isObject(target) && (target['kind'] === 'latest' || (target['kind'] === 'time' && typeof target['time'] === 'string'));
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
+function isListOf(value: unknown, isItem: (item: unknown) => boolean): boolean {
+  return value === undefined || (Array.isArray(value) && value.every(isItem));
+}
+
+function isOneOf(value: unknown, allowed: readonly string[]): boolean {
+  return value === undefined || (typeof value === 'string' && allowed.includes(value));
+}

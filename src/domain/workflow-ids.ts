@@ -1,0 +1,39 @@
+/** Workflow ids. An id is a mutex: Temporal runs one execution of it at a time (design.md, section 5). */
+
+const idMaximumBytes = 200;
+
+/** One restore a data directory of a host. */
+export function restoreWorkflowId(host: string, dataDirectory: string): string {
+  return shorten(
+    `restore/${host}/${dataDirectory
+      .split('/')
+      .filter((part) => part !== '' && part !== '.')
+      .join('/')}`,
+  );
+}
+
+/** One base backup a cluster, by whomever it is asked for. */
+export function backupWorkflowId(cluster: string): string {
+  return `backup/${cluster}`;
+}
+
+/** One change of a cluster's archiving at a time. */
+export function enableWorkflowId(cluster: string): string {
+  return `enable/${cluster}`;
+}
+
+/** The schedule of a cluster's base backups; the server appends the time to the ids of the runs it starts. */
+export function backupScheduleId(cluster: string): string {
+  return `backup-schedule/${cluster}`;
+}
+
+/** Ids may have 255 bytes where Temporal runs on SQL; a long path keeps its end and a fingerprint of the whole. */
+function shorten(id: string): string {
+  const bytes = new TextEncoder().encode(id);
+  if (bytes.length <= idMaximumBytes) return id;
+  let hash = 0xcbf2_9ce4_8422_2325n;
+  for (const byte of bytes) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100_0000_01b3n);
+  // A character that is cut in two decodes to U+FFFD, three bytes for at most three at each cut: the id stays within 255.
+  const decode = (part: Uint8Array) => new TextDecoder().decode(part);
+  return `${decode(bytes.subarray(0, 60))}…${hash.toString(16).padStart(16, '0')}…${decode(bytes.subarray(-60))}`;
+}

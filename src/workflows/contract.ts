@@ -1,0 +1,112 @@
+/** What the world outside may say to our workflows: names, inputs, results. Types and names only, so that a client stays light. */
+import type { BaseBackup } from '../domain/base-backup.ts';
+import type { LandingReport, StepReport } from '../domain/landing-report.ts';
+import type { RestoreRequest } from '../domain/restore-request.ts';
+
+/** Temporal's workflow types are the names of the exported functions. */
+export const workflowTypes = {
+  pointInTimeRestore: 'pointInTimeRestore',
+  baseBackup: 'baseBackup',
+  scheduledBaseBackup: 'scheduledBaseBackup',
+  listBaseBackups: 'listBaseBackups',
+  enableArchiving: 'enableArchiving',
+} as const;
+
+/** Query of a restore and of a base backup: how far it is. */
+export const progressQuery = 'progress';
+
+/** Update of a restore that waits at its target: let it become a cluster of its own. */
+export const promoteUpdate = 'promote';
+
+/** Where a restore stands, in the order of its life. */
+export type RestorePhase =
+  | 'plan'
+  | 'check-host'
+  | 'flush-source'
+  | 'stop-source'
+  | 'prove-wal'
+  | 'create-data-directory'
+  | 'fetch-base-backup'
+  | 'configure-recovery'
+  | 'start-postgres'
+  | 'await-recovery'
+  | 'paused-at-target'
+  | 'drop-target'
+  | 'promote'
+  | 'swap-roles'
+  | 'run-checks'
+  | 'open-to-clients'
+  | 'report'
+  | 'done'
+  | 'abandon'
+  | 'failed';
+
+/** Answer to the query `progress` of a restore. */
+export interface RestoreProgress {
+  readonly phase: RestorePhase;
+  /** One sentence for people. */
+  readonly summary: string;
+  /** Who has to decide what, while the restore waits for a person. */
+  readonly waitingFor: string | null;
+  readonly steps: readonly StepReport[];
+}
+
+/** Where a base backup stands. */
+export type BackupPhase = 'check-source' | 'copy-files' | 'await-wal' | 'complete' | 'done' | 'failed';
+
+/** Answer to the query `progress` of a base backup. */
+export interface BackupProgress {
+  readonly phase: BackupPhase;
+  readonly summary: string;
+  readonly steps: readonly StepReport[];
+}
+
+/** Where the enabling of archiving stands. */
+export type EnablePhase = 'configure' | 'restart' | 'prove' | 'done' | 'failed';
+
+/** Answer to the query `progress` of an enabling. */
+export interface EnableProgress {
+  readonly phase: EnablePhase;
+  readonly summary: string;
+  readonly steps: readonly StepReport[];
+}
+
+/** Input of `baseBackup`. */
+export interface BaseBackupRequest {
+  readonly cluster: string;
+}
+
+/** Result of `baseBackup`. */
+export interface BaseBackupReport {
+  readonly backup: BaseBackup;
+  readonly steps: readonly StepReport[];
+  readonly totalMilliseconds: number;
+}
+
+/** Result of a scheduled run: it starts the backup under its fixed id, or skips when one is running. */
+export type ScheduledBackupReport =
+  | { readonly outcome: 'taken'; readonly backup: string }
+  | { readonly outcome: 'skipped'; readonly reason: string };
+
+/** Input of `enableArchiving`. */
+export interface EnableArchivingRequest {
+  readonly cluster: string;
+  /** May PostgreSQL be restarted? archive_mode and wal_level need it when they change. Default false. */
+  readonly allowRestart?: boolean;
+}
+
+/** Result of `enableArchiving`. */
+export interface EnableArchivingReport {
+  readonly changed: readonly string[];
+  readonly restarted: boolean;
+  /** A segment that arrived in the archive afterwards. */
+  readonly provenBySegment: string;
+  readonly steps: readonly StepReport[];
+}
+
+/** Answer to the update `promote`. */
+export interface PromoteAccepted {
+  readonly accepted: true;
+}
+
+export type { BaseBackup, LandingReport, RestoreRequest, StepReport };

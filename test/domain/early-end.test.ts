@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest';
+import { classifyEarlyEnd, type EarlyEndFacts, landedRight } from '../../src/domain/early-end.ts';
+import { commitStampMarginMs } from '../../src/domain/recovery-target.ts';
+import { instantOf, parseInstant } from '../../src/domain/instant.ts';
+import { positionIn, segment } from './support/archive.ts';
+
+const targetMs = Date.parse('2026-11-22T11:57:00Z');
+const afterTarget = (milliseconds: number) => instantOf(new Date(targetMs + milliseconds));
+
+const proven: EarlyEndFacts = {
+  target: { kind: 'time', time: afterTarget(0) },
+  view: { segments: [{ timeline: 1, first: segment(1, 2), last: segment(1, 7), count: 6 }], histories: [] },
+  sourceProof: { how: 'flushed', at: afterTarget(5000), lsn: positionIn(7, 0x100), timeline: 1, segment: segment(1, 7) },
+  lastSegmentRestored: segment(1, 7),
+};
+
+function proof(changes: Partial<NonNullable<EarlyEndFacts['sourceProof']>>): EarlyEndFacts {
+  return { ...proven, sourceProof: { ...proven.sourceProof!, ...changes } };
+}
+
+describe('classifyEarlyEnd finds the end complete', () => {
+  it('classifyEarlyEnd takes a flush after the target, and says so', () => {
+    const verdict = classifyEarlyEnd(proven);
+    expect(verdict.kind).toBe('complete');
+    expect(verdict).toMatchObject({
+      proof: expect.stringMatching(/closed its WAL at 2026-11-22 11:57:05.*0\/7000100 \(000000010000000000000007\)/),
+    });
+  });
+
+  it('classifyEarlyEnd takes a stop of the source, and says so', () => {
+    expect(classifyEarlyEnd(proof({ how: 'stopped' }))).toMatchObject({
+      kind: 'complete',
+      proof: expect.stringContaining('was stopped at'),
+    });
+  });
+
+  it('classifyEarlyEnd takes a flush exactly one margin after the target', () => {
+    expect(classifyEarlyEnd(proof({ at: afterTarget(commitStampMarginMs) })).kind).toBe('complete');
+  });
+
+  it('classifyEarlyEnd takes a flush into a segment before the last one replayed', () => {
+    expect(classifyEarlyEnd(proof({ segment: segment(1, 6) })).kind).toBe('complete');
+  });
+});
+
+describe('classifyEarlyEnd does not guess', () => {
+  it.each<[string, EarlyEndFacts, RegExp]>([
+    ['the target is no instant', { ...proven, target: { kind: 'latest' } }, /only a target in time/],
+    ['the view is empty', { ...proven, view: { segments: [], histories: [] } }, /archive reaches to nothing/],
+    ['nothing was replayed', { ...proven, lastSegmentRestored: undefined }, /as far as no segment/],
+    [
+      'replay stopped short of the view',
+      { ...proven, lastSegmentRestored: segment(1, 6) },
+      /0{9}6, but the archive reaches to 0{7}10{15}7/,
+    ],
+    ['replay went where the view does not', { ...proven, lastSegmentRestored: segment(2, 7) }, /but the archive reaches to/],
+    ['the source was not asked', { ...proven, sourceProof: undefined }, /could not be asked/],
+    ['the source was flushed at the target', proof({ at: afterTarget(0) }), /not after the target/],
+    ['the source was flushed within the margin', proof({ at: afterTarget(commitStampMarginMs - 1) }), /not after the target/],
+    ['the source was flushed before the target', proof({ at: afterTarget(-1) }), /not after the target/],
+    ['the flush went into a later segment', proof({ segment: segment(1, 8) }), /not part of this restore/],
+    [
+      'the source was left behind on an older timeline',
+      {
+        ...proof({ segment: segment(1, 6) }),
+        lastSegmentRestored: segment(2, 9),
+        view: {
+          segments: [
+            { timeline: 1, first: segment(1, 2), last: segment(1, 6), count: 5 },
+            { timeline: 2, first: segment(2, 7), last: segment(2, 9), count: 3 },
+          ],
+          histories: ['00000002.history'],
+        },
+      },
+      /not part of this restore/,
+    ],
+    ['the flush went into another timeline', proof({ timeline: 2, segment: segment(2, 7) }), /not part of this restore/],
+  ])('classifyEarlyEnd answers unknown when %s', (_when, facts, reason) => {
+    const verdict = classifyEarlyEnd(facts);
+    expect(verdict).toMatchObject({ kind: 'unknown', reason: expect.stringMatching(reason) });
+  });
+});
+
+describe('landedRight', () => {
+  const target = { kind: 'time', time: afterTarget(0) } as const;
+
+  it('landedRight allows commits up to and including the target', () => {
+    expect(landedRight(target, undefined)).toBe(true);
+    expect(landedRight(target, '2026-11-22 11:56:59.999999+00')).toBe(true);
+    expect(landedRight(target, '2026-11-22 12:57:00+01')).toBe(true);
+  });
+
+  it('landedRight forbids a commit one microsecond after the target', () => {
+    expect(landedRight(target, '2026-11-22 11:57:00.000001+00')).toBe(false);
+  });
+
+  it('landedRight asks nothing of the latest target', () => {
+    expect(landedRight({ kind: 'latest' }, parseInstant('2099-01-01T00:00:00Z'))).toBe(true);
+  });
+});

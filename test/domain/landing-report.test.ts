@@ -1,0 +1,114 @@
+import { describe, expect, it } from 'vitest';
+import { parseInstant } from '../../src/domain/instant.ts';
+import { type LandingReport, renderLandingReport } from '../../src/domain/landing-report.ts';
+
+const report: LandingReport = {
+  restoreId: 'restore/db1/srv/shop-1157',
+  cluster: 'shop',
+  name: 'shop-1157',
+  host: 'db1',
+  dataDirectory: '/srv/shop-1157',
+  port: 5433,
+  listenAddresses: '127.0.0.1',
+  socketDirectory: '/run/walkback/shop-1157',
+  archive: 's3://bucket/shop-1157',
+  requestedTarget: { kind: 'time', time: parseInstant('2026-11-22T11:57:00.5Z') },
+  endReason: 'target-reached',
+  lastCommitKept: { time: '2026-11-22 11:56:58.75+00', xid: null },
+  firstCommitLeftOut: { time: '2026-11-22 11:57:11.25+00', xid: '742' },
+  endLsn: '0/7000148',
+  timeline: 2,
+  earlyEndProof: null,
+  sourceFlushed: true,
+  backup: 'base_000000010000000000000003',
+  fetchedBytes: 1000,
+  segmentsReplayed: 4,
+  roles: [
+    {
+      role: 'app',
+      newName: 'app_1157',
+      passwordFile: '/etc/walkback/app_1157',
+      oldPasswordRefused: true,
+      oldPasswordProof: 'login-attempt',
+    },
+  ],
+  lockedRoles: [],
+  checks: [{ sql: 'SELECT count(*) FROM customers', expected: '5', actual: '5', ok: true }],
+  postgresLog: [],
+  settingsNotCarriedOver: [],
+  steps: [
+    { name: 'plan', milliseconds: 40, attempts: 1 },
+    { name: 'fetch-base-backup', milliseconds: 1260, attempts: 2 },
+  ],
+  totalMilliseconds: 4321,
+};
+
+/** Label to text of each line, in order. */
+function rowsOf(changes: Partial<LandingReport>): [string, string][] {
+  return renderLandingReport({ ...report, ...changes })
+    .split('\n')
+    .map((line) => {
+      const [label = '', ...rest] = line.split(/ {2,}/);
+      return [label, rest.join('  ')];
+    });
+}
+
+function row(changes: Partial<LandingReport>, label: string): string | undefined {
+  return rowsOf(changes).find(([name]) => name === label)?.[1];
+}
+
+describe('renderLandingReport', () => {
+  it('renderLandingReport tells what was asked, where it landed, and what was left out', () => {
+    expect(rowsOf({})).toEqual([
+      ['restored', 'shop as shop-1157, on db1'],
+      ['asked for', '2026-11-22 11:57:00.5 UTC'],
+      ['landed', 'target reached: a later commit was met and left out'],
+      ['last commit kept', '2026-11-22 11:56:58.75 UTC'],
+      ['first left out', '2026-11-22 11:57:11.25 UTC (transaction 742)'],
+      ['timeline', '2, at 0/7000148'],
+      ['base backup', 'base_000000010000000000000003, then 4 WAL segments'],
+      ['listens on', '127.0.0.1 port 5433'],
+      ['data directory', '/srv/shop-1157'],
+      ['archives to', 's3://bucket/shop-1157'],
+      ['role', 'app is now app_1157; password in /etc/walkback/app_1157; old password refused (login-attempt)'],
+      ['check', 'ok: SELECT count(*) FROM customers = 5'],
+      ['took', '4.3 s: plan 0.0, fetch-base-backup 1.3'],
+    ]);
+  });
+
+  it('renderLandingReport aligns its texts in one column', () => {
+    const lines = renderLandingReport(report).split('\n');
+    const columns = lines.map((line) => /^(\S.*?\s{2,})\S/.exec(line)?.[1]?.length);
+    expect(new Set(columns).size).toBe(1);
+  });
+
+  it('renderLandingReport gives the proof of an early end', () => {
+    const changes = {
+      endReason: 'ended-early-proven-complete',
+      earlyEndProof: 'The source closed its WAL.',
+      firstCommitLeftOut: null,
+    } as const;
+    expect(row(changes, 'landed')).toContain('proven');
+    expect(row(changes, 'proof')).toBe('The source closed its WAL.');
+    expect(row(changes, 'first left out')).toBe('none');
+  });
+
+  it('renderLandingReport says when nothing was replayed after the base backup', () => {
+    expect(row({ lastCommitKept: null }, 'last commit kept')).toBe('none after the base backup');
+    expect(row({ endLsn: null }, 'timeline')).toBe('2');
+  });
+
+  it('renderLandingReport shouts when an old password still works or a check is wrong', () => {
+    const roles = [{ ...report.roles[0]!, oldPasswordRefused: false }];
+    expect(row({ roles }, 'role')).toContain('NOT REFUSED');
+    expect(row({ checks: [{ sql: 'SELECT 1', expected: '1', actual: null, ok: false }] }, 'check')).toBe('WRONG: SELECT 1 = NULL');
+  });
+
+  it('renderLandingReport lists locked roles, and leaves empty lists out', () => {
+    expect(row({ lockedRoles: ['old', 'older'] }, 'locked roles')).toBe('old, older');
+    const labels = rowsOf({ roles: [], checks: [] }).map(([label]) => label);
+    expect(labels).not.toContain('role');
+    expect(labels).not.toContain('check');
+    expect(labels).not.toContain('locked roles');
+  });
+});
