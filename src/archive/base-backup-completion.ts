@@ -1,0 +1,92 @@
+/** What makes uploaded data a base backup, and what clears away data that never became one. */
+import type { BaseBackup } from '../domain/base-backup.ts';
+import { WalkbackError } from '../domain/errors.ts';
+import { parseLsn } from '../domain/lsn.ts';
+import { type ObjectStore, readObject } from '../storage/object-store.ts';
+import type { UploadedBaseBackup } from './base-backup-push.ts';
+import { type BackupMetadata, stringifyMetadata } from './documents/metadata-json.ts';
+import { sealJson } from './documents/sealed-json.ts';
+import { putDocument, signalOption } from './documents/stored-document.ts';
+import { backupPrefix, manifestKey, metadataKey, sentinelKey } from './layout.ts';
+import { stringifySentinel } from './sentinel.ts';
+
+/** A sentinel is a few hundred bytes; with a thousand tablespaces some more. */
+const maximumSentinelBytes = 1024 * 1024;
+/** Keys of one delete request. */
+const deleteBatchKeys = 1000;
+
+/**
+ * Writes metadata.json and then, last of all, the sentinel: from here on the backup exists. Doing it again for the same backup is harmless.
+ * @throws WalkbackError BACKUP_FAILED when the sentinel of another backup has the name already
+ */
+export async function completeBaseBackup(
+  store: ObjectStore,
+  uploaded: UploadedBaseBackup,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<BaseBackup> {
+  const { backup } = uploaded;
+  const metadata = metadataOf(backup);
+  const sentinel = Buffer.from(
+    sealJson(
+      stringifySentinel(metadata, {
+        tablespaces: uploaded.tablespaces ?? undefined,
+        filesMetadataDisabled: uploaded.filesMetadataDisabled,
+        dataCatalogBytes: backup.uncompressedBytes,
+      }),
+    ),
+  );
+  const key = sentinelKey(backup.name);
+  const existing = await readObject(store, key, { maximumBytes: maximumSentinelBytes, ...options });
+  if (existing?.equals(sentinel) === true) return backup;
+  if (existing !== undefined) throw nameTaken(store, backup.name);
+  await putDocument(store, metadataKey(backup.name), { text: stringifyMetadata(metadata), ...options });
+  const put = await store.put(key, sentinel, { ifAbsent: true, ...options });
+  if (put !== 'exists') return backup;
+  const winner = await readObject(store, key, { maximumBytes: maximumSentinelBytes, ...options });
+  if (winner?.equals(sentinel) !== true) throw nameTaken(store, backup.name);
+  return backup;
+}
+
+/**
+ * Removes everything that an interrupted backup of the name left behind. An object left in tar_partitions would be restored as if it belonged to
+ * the next backup of the name.
+ * @returns how many objects were removed
+ * @throws WalkbackError BACKUP_FAILED when the name has a sentinel: then it is a backup, and nothing is removed
+ */
+export async function sweepOrphans(store: ObjectStore, name: string, options: { readonly signal?: AbortSignal } = {}): Promise<number> {
+  if ((await store.head(sentinelKey(name), options)) !== undefined) throw nameTaken(store, name);
+  let removedCount = 0;
+  let batch: string[] = [];
+  for await (const { key } of store.list(backupPrefix(name), signalOption(options.signal))) {
+    batch.push(key);
+    if (batch.length < deleteBatchKeys) continue;
+    await store.delete(batch);
+    removedCount += batch.length;
+    batch = [];
+  }
+  await store.delete([...batch, manifestKey(name)]);
+  return removedCount + batch.length;
+}
+
+function metadataOf(backup: BaseBackup): BackupMetadata {
+  return {
+    startTime: backup.startTime,
+    finishTime: backup.finishTime,
+    hostname: backup.hostname,
+    dataDirectory: backup.dataDirectory,
+    pgVersion: backup.pgVersion,
+    startLsn: parseLsn(backup.startLsn),
+    finishLsn: backup.finishLsn === undefined ? undefined : parseLsn(backup.finishLsn),
+    isPermanent: backup.isPermanent,
+    systemIdentifier: backup.systemIdentifier === undefined ? undefined : BigInt(backup.systemIdentifier),
+    uncompressedBytes: backup.uncompressedBytes,
+    compressedBytes: backup.compressedBytes,
+  };
+}
+
+function nameTaken(store: ObjectStore, name: string): WalkbackError {
+  return new WalkbackError('BACKUP_FAILED', `${store.url} holds a base backup named ${name} already.`, {
+    facts: { backup: name },
+    hint: 'A backup is named by the segment in which it starts: start the next one after a WAL switch.',
+  });
+}

@@ -1,0 +1,50 @@
+/** Bytes that arrive in chunks, taken in the sizes that a parser wants, without copying where a chunk holds them whole. */
+
+export class ByteSource {
+  readonly #iterator: AsyncIterator<Buffer>;
+  #chunk: Buffer = Buffer.alloc(0);
+
+  constructor(chunks: AsyncIterable<Buffer>) {
+    this.#iterator = chunks[Symbol.asyncIterator]();
+  }
+
+  /** The next bytes that are at hand, at most maximumBytes; undefined at the end. */
+  async piece(maximumBytes: number): Promise<Buffer | undefined> {
+    while (this.#chunk.length === 0) {
+      const next = await this.#iterator.next();
+      if (next.done === true) return undefined;
+      this.#chunk = next.value;
+    }
+    const piece = this.#chunk.subarray(0, maximumBytes);
+    this.#chunk = this.#chunk.subarray(piece.length);
+    return piece;
+  }
+
+  /** Exactly so many bytes; undefined at the end. @throws SyntaxError when the end comes within them */
+  async take(sizeBytes: number): Promise<Buffer | undefined> {
+    const first = await this.piece(sizeBytes);
+    if (first === undefined || first.length === sizeBytes) return first;
+    const bytes = Buffer.allocUnsafe(sizeBytes);
+    let filledBytes = first.copy(bytes);
+    while (filledBytes < sizeBytes) {
+      const piece = await this.piece(sizeBytes - filledBytes);
+      if (piece === undefined) throw new SyntaxError(`the data ends ${sizeBytes - filledBytes} bytes early`);
+      filledBytes += piece.copy(bytes, filledBytes);
+    }
+    return bytes;
+  }
+
+  /** Passes over bytes that may be missing at the very end. */
+  async skipPadding(sizeBytes: number): Promise<void> {
+    for (let leftBytes = sizeBytes; leftBytes > 0;) {
+      const piece = await this.piece(leftBytes);
+      if (piece === undefined) return;
+      leftBytes -= piece.length;
+    }
+  }
+
+  /** Lets go of what the chunks come from. */
+  async close(): Promise<void> {
+    await this.#iterator.return?.();
+  }
+}

@@ -1,0 +1,62 @@
+/** JSON documents in the archive: never compressed, sealed by us. */
+import { messageOf, WalkbackError } from '../../domain/errors.ts';
+import type { ObjectStore } from '../../storage/object-store.ts';
+import { sealJson, unsealJson } from './sealed-json.ts';
+
+/** Far above a manifest of ten thousand parts. */
+const maximumDocumentBytes = 64 * 1024 * 1024;
+
+/** Writes a document. */
+export async function putDocument(
+  store: ObjectStore,
+  key: string,
+  options: { readonly text: string; readonly signal?: AbortSignal },
+): Promise<void> {
+  await store.put(key, Buffer.from(sealJson(options.text)), signalOption(options.signal));
+}
+
+/**
+ * Reads a document and parses it.
+ * @returns undefined when it is absent
+ * @throws WalkbackError OBJECT_DAMAGED when it is not what was written, or does not parse
+ */
+export async function readDocument<T>(
+  store: ObjectStore,
+  key: string,
+  options: { readonly parse: (text: string) => T; readonly signal?: AbortSignal },
+): Promise<T | undefined> {
+  const object = await store.get(key, signalOption(options.signal));
+  if (object === undefined) return undefined;
+  const bytes = await collect(object.body, maximumDocumentBytes, key);
+  try {
+    return options.parse(unsealJson(bytes.toString('utf8')));
+  } catch (error) {
+    throw damaged(key, messageOf(error), error);
+  }
+}
+
+/** Reads a body of bounded size. @throws WalkbackError OBJECT_DAMAGED when it is larger */
+export async function collect(body: AsyncIterable<unknown>, maximumBytes: number, key: string): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  // Leaving the loop by an error destroys the body, so no socket stays behind.
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > maximumBytes) throw damaged(key, `it is larger than ${maximumBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, sizeBytes);
+}
+
+/** The error about an object that is not what it should be. */
+export function damaged(key: string, reason: string, cause?: unknown): WalkbackError {
+  return new WalkbackError('OBJECT_DAMAGED', `${key} is damaged: ${reason}.`, {
+    facts: { key },
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+/** `{ signal }`, or nothing when there is none. */
+export function signalOption(signal: AbortSignal | undefined): { readonly signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
+}

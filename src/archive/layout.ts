@@ -1,0 +1,132 @@
+/**
+ * Where things lie in an archive: WAL-G's layout (wal-g: utility/utility.go, internal/storage_tar_ball.go,
+ * internal/databases/postgres/backup.go), and beside it `walkback_001/`, which is ours. The only file that knows a path.
+ */
+import type { TimelineId } from '../domain/wal-segment.ts';
+
+/** Folder of the base backups. */
+export const baseBackupsPrefix = 'basebackups_005/';
+/** Folder of WAL segments, history files and whatever else archive_command is given. */
+export const walPrefix = 'wal_005/';
+
+const sentinelSuffix = '_backup_stop_sentinel.json';
+const backupNamePattern = /^base_([0-9A-F]{8})[0-9A-F]{16}(_D_[0-9A-F]{24})?(_[0-9A-F]{8})?$/;
+const fullBackupNamePattern = /^base_[0-9A-F]{24}$/;
+
+/** File names of the tars that are extracted after all parts, without extension. */
+export const pgControlTarName = 'pg_control.tar';
+export const backupLabelTarName = 'backup_label.tar';
+
+/** Members of backup_label.tar, which have no leading slash (wal-g: bundle.go, uploadLabelFiles). */
+export const labelMembers = { backupLabel: 'backup_label', tablespaceMap: 'tablespace_map' } as const;
+/** The only member of pg_control.tar. */
+export const pgControlMember = '/global/pg_control';
+
+/** The extensions that WAL-G and WAL-E put behind a name, and what they mean. An empty one is uncompressed. */
+export const storedExtensions: Readonly<Record<string, string>> = {
+  '': 'none',
+  zst: 'zstd',
+  lz4: 'lz4',
+  br: 'brotli',
+  lzma: 'lzma',
+  gz: 'gzip',
+  lzo: 'lzo',
+};
+
+/** What a tar of a backup holds, which decides when it is extracted. */
+export type TarKind = 'part' | 'backup-label' | 'pg-control';
+
+/** Is it the name of a full backup as we and WAL-G write it? */
+export function isFullBackupName(name: string): boolean {
+  return fullBackupNamePattern.test(name);
+}
+
+/** The timeline that a backup's name begins with; undefined when it is no backup's name. */
+export function timelineOfBackupName(name: string): TimelineId | undefined {
+  const digits = backupNamePattern.exec(name)?.[1];
+  return digits === undefined ? undefined : Number.parseInt(digits, 16);
+}
+
+/** The object whose existence makes a backup exist. */
+export function sentinelKey(backup: string): string {
+  return `${baseBackupsPrefix}${backup}${sentinelSuffix}`;
+}
+
+/** Name of the backup whose sentinel the key is; undefined for any other key. */
+export function backupOfSentinelKey(key: string): string | undefined {
+  if (!key.startsWith(baseBackupsPrefix) || !key.endsWith(sentinelSuffix)) return undefined;
+  return key.slice(baseBackupsPrefix.length, -sentinelSuffix.length);
+}
+
+/** Everything of a backup but its sentinel and its manifest lies under this prefix. */
+export function backupPrefix(backup: string): string {
+  return `${baseBackupsPrefix}${backup}/`;
+}
+
+export function metadataKey(backup: string): string {
+  return `${backupPrefix(backup)}metadata.json`;
+}
+
+export function filesMetadataKey(backup: string): string {
+  return `${backupPrefix(backup)}files_metadata.json`;
+}
+
+/** Folder of a backup's tars; every object directly in it is one. */
+export function tarPartitionsPrefix(backup: string): string {
+  return `${backupPrefix(backup)}tar_partitions/`;
+}
+
+/** Ours: size and SHA-256 of each stored object of a backup. */
+export function manifestKey(backup: string): string {
+  return `walkback_001/backups/${backup}.json`;
+}
+
+/** `part_001.tar.zst`; numbers begin at 1 and may have more than three digits. */
+export function partFileName(number: number, extension: string): string {
+  return withExtension(`part_${String(number).padStart(3, '0')}.tar`, extension);
+}
+
+/** Appends a compression's extension; without one the name stays bare. */
+export function withExtension(name: string, extension: string): string {
+  return extension === '' ? name : `${name}.${extension}`;
+}
+
+/** What the tar of that file name holds, whatever its extension. */
+export function tarKind(fileName: string): TarKind {
+  if (/^.*?pg_control\.tar(\..*)?$/.test(fileName)) return 'pg-control';
+  return /^backup_label\.tar(\..*)?$/.test(fileName) ? 'backup-label' : 'part';
+}
+
+/** Compression extension of a tar's file name: behind the last dot; `tar` and the dangling dot of WAL-G 3.0.8 mean none. */
+export function extensionOfTar(fileName: string): string {
+  const extension = fileName.slice(fileName.lastIndexOf('.') + 1);
+  return extension === 'tar' ? '' : extension;
+}
+
+/** Key of a WAL file's object. */
+export function walKey(name: string, extension: string): string {
+  return withExtension(`${walPrefix}${name}`, extension);
+}
+
+const storedWalPattern = /^([0-9A-F]{8}\.history|[0-9A-F]{24}(?:\.partial|\.[0-9A-F]{8}\.backup)?)(?:\.([a-z0-9]*))?$/;
+
+/**
+ * Takes the key of a WAL object apart. Undefined for what is none: deltas, `.json` sidecars, unknown extensions.
+ * A dangling dot, as WAL-G 3.0.8 wrote it, means uncompressed.
+ */
+export function parseWalKey(key: string): { readonly name: string; readonly extension: string } | undefined {
+  const match = storedWalPattern.exec(key.slice(walPrefix.length));
+  const [name, extension] = [match?.[1], match?.[2] ?? ''];
+  if (name === undefined || !key.startsWith(walPrefix) || !Object.hasOwn(storedExtensions, extension)) return undefined;
+  return { name, extension };
+}
+
+/** Folder in PGDATA where a restore keeps its own state; never part of a backup. */
+export const restoreStateDirectoryName = 'walkback_restore';
+/** Folder in a restored PGDATA that holds its tablespaces; reached through pg_tblspc, so never walked as itself. */
+export const restoredTablespacesDirectoryName = 'walkback_tablespaces';
+
+/** Our landing report of a restore, in the restored cluster's own archive. The id is a workflow id, which holds slashes. */
+export function landingReportKey(restoreId: string): string {
+  return `walkback_001/restores/${encodeURIComponent(restoreId)}.json`;
+}

@@ -1,0 +1,40 @@
+/** Streams an object into the store, compressed, and says what was stored. */
+import { createHash } from 'node:crypto';
+import { pipeline } from 'node:stream/promises';
+import type { ObjectStore } from '../../storage/object-store.ts';
+import { type Codec, settledBeforeEnd } from '../compression/codec.ts';
+import type { StoredObject } from '../documents/manifest.ts';
+
+/**
+ * Compresses and stores the chunks; the SHA-256 is of the stored bytes, of which there are far fewer.
+ * A failure or an abort leaves nothing under the key.
+ */
+export async function uploadCompressed(
+  store: ObjectStore,
+  key: string,
+  source: { readonly codec: Codec; readonly chunks: AsyncIterable<Buffer> | Iterable<Buffer>; readonly signal: AbortSignal },
+): Promise<StoredObject> {
+  const upload = await store.openUpload(key, { signal: source.signal });
+  const compressor = source.codec.createCompressor();
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  try {
+    await pipeline(
+      settledBeforeEnd(source.chunks, compressor),
+      compressor,
+      async (compressed) => {
+        for await (const chunk of compressed as AsyncIterable<Buffer>) {
+          hash.update(chunk);
+          sizeBytes += chunk.length;
+          await upload.write(chunk);
+        }
+      },
+      { signal: source.signal },
+    );
+    await upload.complete();
+  } catch (error) {
+    await upload.abort();
+    throw error;
+  }
+  return { key, sizeBytes, sha256: hash.digest('hex') };
+}

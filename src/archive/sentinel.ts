@@ -1,0 +1,96 @@
+/** The sentinel of a base backup, `<name>_backup_stop_sentinel.json` (wal-g: backup_sentinel_dto.go, BackupSentinelDtoV2). */
+import { type Lsn, lsn } from '../domain/lsn.ts';
+import { JsonFields, parseExactJson, stringifyExactJson } from './documents/exact-json.ts';
+import { type BackupMetadata, dateFormat } from './documents/metadata-json.ts';
+import { parseTablespaceSpec, type TablespaceSpec, tablespaceSpecJson } from './documents/tablespace-spec.ts';
+
+/** What makes a backup a delta. */
+interface DeltaOrigin {
+  /** The direct parent's name. */
+  readonly from: string;
+  /** The full backup at the root of the chain. */
+  readonly fullName: string;
+  /** The parent's start. */
+  readonly startLsn: Lsn;
+  readonly stepCount: number;
+}
+
+/** What a sentinel says. Old ones say less: absent values are undefined. */
+export interface Sentinel {
+  readonly startLsn: Lsn | undefined;
+  readonly finishLsn: Lsn | undefined;
+  readonly pgVersion: number | undefined;
+  readonly systemIdentifier: bigint | undefined;
+  readonly uncompressedBytes: number;
+  readonly compressedBytes: number;
+  readonly tablespaces: TablespaceSpec | undefined;
+  /** True: there is no files_metadata.json. */
+  readonly filesMetadataDisabled: boolean;
+  readonly delta: DeltaOrigin | undefined;
+}
+
+/** What only the writer of a sentinel knows. */
+interface SentinelExtras {
+  readonly tablespaces: TablespaceSpec | undefined;
+  readonly filesMetadataDisabled: boolean;
+  /** Sum of the sizes of all files, as WAL-G counts it. */
+  readonly dataCatalogBytes: number;
+}
+
+/** The sentinel of a full backup, version 2. */
+export function stringifySentinel(backup: BackupMetadata, extras: SentinelExtras): string {
+  return stringifyExactJson({
+    LSN: backup.startLsn,
+    PgVersion: backup.pgVersion,
+    FinishLSN: backup.finishLsn,
+    SystemIdentifier: backup.systemIdentifier,
+    UncompressedSize: backup.uncompressedBytes,
+    CompressedSize: backup.compressedBytes,
+    DataCatalogSize: extras.dataCatalogBytes,
+    ...(extras.tablespaces === undefined ? {} : { Spec: tablespaceSpecJson(extras.tablespaces) }),
+    ...(extras.filesMetadataDisabled ? { FilesMetadataDisabled: true } : {}),
+    ChkpNum: null,
+    Version: 2,
+    StartTime: backup.startTime,
+    FinishTime: backup.finishTime,
+    DateFmt: dateFormat,
+    Hostname: backup.hostname,
+    DataDir: backup.dataDirectory,
+    IsPermanent: backup.isPermanent,
+  });
+}
+
+/** Reads sentinels of every release, WAL-E's included. @throws SyntaxError when it is not JSON or a member has another type */
+export function parseSentinel(text: string): Sentinel {
+  const fields = new JsonFields(parseExactJson(text), 'the sentinel');
+  return {
+    startLsn: position(fields, 'LSN'),
+    finishLsn: position(fields, 'FinishLSN'),
+    pgVersion: fields.integer('PgVersion'),
+    systemIdentifier: fields.bigint('SystemIdentifier'),
+    uncompressedBytes: fields.integer('UncompressedSize') ?? 0,
+    compressedBytes: fields.integer('CompressedSize') ?? 0,
+    tablespaces: parseTablespaceSpec(fields.fields('Spec')),
+    filesMetadataDisabled: fields.boolean('FilesMetadataDisabled') ?? false,
+    delta: deltaOrigin(fields),
+  };
+}
+
+function position(fields: JsonFields, name: string): Lsn | undefined {
+  const value = fields.bigint(name);
+  return value === undefined ? undefined : lsn(value);
+}
+
+/** WAL-G up to 1.1 called DeltaLSN `DeltaFromLSN`. */
+function deltaOrigin(fields: JsonFields): DeltaOrigin | undefined {
+  const from = fields.string('DeltaFrom');
+  if (from === undefined || from === '') return undefined;
+  const startLsn = position(fields, 'DeltaLSN') ?? position(fields, 'DeltaFromLSN');
+  if (startLsn === undefined) throw new SyntaxError('the sentinel of a delta backup has no "DeltaLSN"');
+  return {
+    from,
+    fullName: fields.required('DeltaFullName', (all, name) => all.string(name)),
+    startLsn,
+    stepCount: fields.required('DeltaCount', (all, name) => all.integer(name)),
+  };
+}

@@ -1,0 +1,288 @@
+/** WAL segments and history files in the archive: stored under `wal_005/`, one compressed object each, verified on the way in and out. */
+import { createHash } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { messageOf, WalkbackError } from '../domain/errors.ts';
+import { historyFileName, type TimelineId, walFileKind } from '../domain/wal-segment.ts';
+import type { ObjectBody, ObjectStore } from '../storage/object-store.ts';
+import { codecOfExtension, codecs, type Compression, compressBytes, decompressBytes } from './compression.ts';
+import { formatNanoseconds } from './documents/files-metadata.ts';
+import { collect, damaged, signalOption } from './documents/stored-document.ts';
+import { writeFileDurably } from './durable-file.ts';
+import { parseWalKey, storedExtensions, walKey, walPrefix } from './layout.ts';
+import { readWalHeader, type WalHeader, whyNotSegment } from './wal-page.ts';
+
+/** A file that PostgreSQL asks to be archived. */
+export interface WalPush {
+  /** Where it lies. */
+  readonly path: string;
+  /** Its name in pg_wal: a segment, `.partial`, `.history` or `.backup`. */
+  readonly name: string;
+  /** Decimal; a segment of another cluster is refused. Undefined: not checked. */
+  readonly systemIdentifier: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A file that PostgreSQL asks for. */
+export interface WalFetch {
+  readonly name: string;
+  /** Path to write; an existing file is replaced. */
+  readonly destination: string;
+  /** Decimal. Undefined: not checked. */
+  readonly systemIdentifier?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What the archive holds, by one listing. Names are PostgreSQL's, without the extension of the compression. */
+export interface WalInventory {
+  readonly segments: ReadonlySet<string>;
+  readonly partials: ReadonlySet<string>;
+  readonly histories: ReadonlySet<string>;
+}
+
+export interface WalArchive {
+  /**
+   * Stores a file; it is durable when this resolves. The same content again is success.
+   * @throws WalkbackError WAL_REFUSED when it is not the segment that its name says, WAL_CONFLICT when the archive holds other content under the name
+   */
+  push(file: WalPush): Promise<'stored' | 'already-stored'>;
+  /**
+   * Brings a file to its destination, verified and durable. @returns 'absent' only when the store proves that no object of that name exists
+   * @throws WalkbackError OBJECT_DAMAGED when what is stored is not the file, ARCHIVE_FORMAT_UNSUPPORTED for a compression that cannot be read
+   */
+  fetch(file: WalFetch): Promise<'fetched' | 'absent'>;
+  /** Is there an object of that name, in any compression? */
+  has(name: string, options?: { readonly signal?: AbortSignal }): Promise<boolean>;
+  list(options?: { readonly signal?: AbortSignal }): Promise<WalInventory>;
+  /** When the source closed the file, RFC 3339; undefined when it is absent or was not written by us. */
+  closedAt(name: string, options?: { readonly signal?: AbortSignal }): Promise<string | undefined>;
+  /** Page header of a stored segment, for its size and identity; undefined when it is absent. Reads the first bytes only. @throws WalkbackError OBJECT_DAMAGED */
+  readHeader(segment: string, options?: { readonly signal?: AbortSignal }): Promise<WalHeader | undefined>;
+  /** Text of a timeline's history file; undefined when it is absent. */
+  readHistory(timeline: TimelineId, options?: { readonly signal?: AbortSignal }): Promise<string | undefined>;
+}
+
+export interface WalArchiveOptions {
+  /** How new objects are written. Objects of every readable compression are found, whatever this says. */
+  readonly compression: Compression;
+  /** Size of the cluster's segments: a whole one is held in memory. */
+  readonly segmentBytes: number;
+}
+
+/** The WAL of one cluster's archive. */
+export function createWalArchive(store: ObjectStore, options: WalArchiveOptions): WalArchive {
+  return new StoredWal(store, options);
+}
+
+/** Metadata entry of ours: SHA-256 of the uncompressed content. */
+const sha256MetadataName = 'sha256';
+/** Metadata entry of ours: when the source last changed the file. */
+const closedAtMetadataName = 'closed-at';
+/** History files and backup history files are a few lines. */
+const maximumTextBytes = 1024 * 1024;
+/** Room for the frame around data that does not compress. */
+const compressionOverheadBytes = 1024 * 1024;
+/** Names that one listing may return: over 60 TB of WAL in segments of 16 MiB. */
+const maximumListedNames = 4_000_000;
+
+class StoredWal implements WalArchive {
+  readonly #store: ObjectStore;
+  readonly #options: WalArchiveOptions;
+  /** The extension that was right last time, so that an archive in another compression costs no extra request a segment. */
+  #likelyExtension: string;
+
+  constructor(store: ObjectStore, options: WalArchiveOptions) {
+    this.#store = store;
+    this.#options = options;
+    this.#likelyExtension = codecs[options.compression].extension;
+  }
+
+  async push(file: WalPush): Promise<'stored' | 'already-stored'> {
+    const { bytes, closedAt } = await this.#readSource(file);
+    const codec = codecs[this.#options.compression];
+    const sha256 = sha256Of(bytes);
+    const key = walKey(file.name, codec.extension);
+    const compressed = await compressBytes(codec, bytes);
+    const metadata = { [sha256MetadataName]: sha256, [closedAtMetadataName]: closedAt };
+    const put = await this.#store.put(key, compressed, { ifAbsent: true, metadata, ...signalOption(file.signal) });
+    if (put !== 'exists') return 'stored';
+    const storedSha256 = await this.#storedSha256(key, file);
+    if (storedSha256 === sha256) return 'already-stored';
+    throw new WalkbackError('WAL_CONFLICT', `${this.#store.url}/${key} holds other content than ${file.path}.`, {
+      facts: { key, path: file.path, sha256, storedSha256 },
+    });
+  }
+
+  async fetch(file: WalFetch): Promise<'fetched' | 'absent'> {
+    const bytes = await this.#read(file.name, file);
+    if (bytes === undefined) return 'absent';
+    await writeFileDurably(file.destination, bytes);
+    return 'fetched';
+  }
+
+  async has(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<boolean> {
+    const likely = await this.#store.head(walKey(name, this.#likelyExtension), options);
+    return likely !== undefined || (await this.#find(name, options)) !== undefined;
+  }
+
+  async list(options: { readonly signal?: AbortSignal } = {}): Promise<WalInventory> {
+    const names = {
+      segment: new Set<string>(),
+      partial: new Set<string>(),
+      history: new Set<string>(),
+      'backup-history': new Set<string>(),
+    };
+    let nameCount = 0;
+    for await (const { key } of this.#store.list(walPrefix, { shallow: true, ...options })) {
+      const name = parseWalKey(key)?.name;
+      const kind = name === undefined ? undefined : walFileKind(name);
+      if (name === undefined || kind === undefined) continue;
+      nameCount += 1;
+      if (nameCount > maximumListedNames) throw tooManyNames(this.#store.url);
+      names[kind].add(name);
+    }
+    return { segments: names.segment, partials: names.partial, histories: names.history };
+  }
+
+  async closedAt(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<string | undefined> {
+    const info = await this.#store.head(walKey(name, this.#likelyExtension), options);
+    return info?.metadata?.[closedAtMetadataName];
+  }
+
+  async readHeader(segment: string, options: { readonly signal?: AbortSignal } = {}): Promise<WalHeader | undefined> {
+    const object = await this.#open(segment, options.signal);
+    if (object === undefined) return undefined;
+    const decompressor = codecOf(object).createDecompressor();
+    try {
+      for await (const chunk of object.body.pipe(decompressor) as AsyncIterable<Buffer>) {
+        const header = readWalHeader(chunk);
+        if (header !== undefined) return header;
+        break;
+      }
+    } catch (error) {
+      throw damaged(object.info.key, messageOf(error), error);
+    } finally {
+      object.body.destroy();
+      decompressor.destroy();
+    }
+    throw damaged(object.info.key, 'it does not begin with the page header of a WAL segment of PostgreSQL 14 to 18');
+  }
+
+  async readHistory(timeline: TimelineId, options: { readonly signal?: AbortSignal } = {}): Promise<string | undefined> {
+    const bytes = await this.#read(historyFileName(timeline), options);
+    return bytes?.toString('utf8');
+  }
+
+  /** Reads the file to be pushed and checks that it is what its name says. */
+  async #readSource(file: WalPush): Promise<{ readonly bytes: Buffer; readonly closedAt: string }> {
+    const maximumBytes = this.#maximumBytes(file.name);
+    await using source = await open(file.path, 'r');
+    const status = await source.stat({ bigint: true });
+    if (status.size > BigInt(maximumBytes)) throw refused(file, `it has ${status.size} bytes, more than ${maximumBytes}`);
+    const bytes = await source.readFile();
+    const reason = this.#whyWrong(bytes, file);
+    if (reason !== undefined) throw refused(file, reason);
+    return { bytes, closedAt: formatNanoseconds(status.mtimeNs) };
+  }
+
+  /** SHA-256 of the uncompressed content that is stored: as its metadata says or, in other tools' objects, of the content itself. */
+  async #storedSha256(key: string, file: WalPush): Promise<string> {
+    const info = await this.#store.head(key, signalOption(file.signal));
+    const recorded = info?.metadata?.[sha256MetadataName];
+    if (recorded !== undefined) return recorded;
+    const object = await this.#store.get(key, signalOption(file.signal));
+    if (object === undefined) throw vanished(this.#store.url, key);
+    return sha256Of(await this.#content(object, file.name));
+  }
+
+  /** A stored file's verified content; undefined when it is proven absent. */
+  async #read(name: string, options: { readonly systemIdentifier?: string | undefined; readonly signal?: AbortSignal | undefined }) {
+    this.#maximumBytes(name);
+    const object = await this.#open(name, options.signal);
+    if (object === undefined) return undefined;
+    const { key } = object.info;
+    const bytes = await this.#content(object, name);
+    this.#likelyExtension = parseWalKey(key)?.extension ?? this.#likelyExtension;
+    const recorded = object.info.metadata?.[sha256MetadataName];
+    const reason = this.#whyWrong(bytes, { name, systemIdentifier: options.systemIdentifier });
+    if (reason !== undefined) throw damaged(key, reason);
+    if (recorded !== undefined && recorded !== sha256Of(bytes)) throw damaged(key, `the SHA-256 of its content is not ${recorded}`);
+    return bytes;
+  }
+
+  async #open(name: string, signal: AbortSignal | undefined): Promise<ObjectBody | undefined> {
+    const likely = await this.#store.get(walKey(name, this.#likelyExtension), signalOption(signal));
+    if (likely !== undefined) return likely;
+    const key = await this.#find(name, signalOption(signal));
+    if (key === undefined) return undefined;
+    const object = await this.#store.get(key, signalOption(signal));
+    if (object === undefined) throw vanished(this.#store.url, key);
+    return object;
+  }
+
+  /** Key of the object under any known extension, a readable one before others. */
+  async #find(name: string, options: { readonly signal?: AbortSignal }): Promise<string | undefined> {
+    const found = new Map<string, string>();
+    for await (const { key } of this.#store.list(`${walPrefix}${name}`, { shallow: true, ...options })) {
+      const stored = parseWalKey(key);
+      if (stored?.name === name) found.set(stored.extension, key);
+    }
+    const readable = Object.values(codecs).map(({ extension }) => extension);
+    const extension = [...readable, ...Object.keys(storedExtensions)].find((candidate) => found.has(candidate));
+    return extension === undefined ? undefined : found.get(extension);
+  }
+
+  async #content(object: ObjectBody, name: string): Promise<Buffer> {
+    const { key } = object.info;
+    const maximumBytes = this.#maximumBytes(name);
+    const codec = codecOf(object);
+    const stored = await collect(object.body, maximumBytes + compressionOverheadBytes, key);
+    try {
+      return await decompressBytes(codec, stored, maximumBytes);
+    } catch (error) {
+      throw damaged(key, error instanceof Error ? error.message : String(error), error);
+    }
+  }
+
+  #whyWrong(bytes: Buffer, file: { readonly name: string; readonly systemIdentifier: string | undefined }): string | undefined {
+    const kind = walFileKind(file.name);
+    if (kind !== 'segment' && kind !== 'partial') return bytes.length === 0 ? 'it is empty' : undefined;
+    return whyNotSegment(bytes, { ...file, segmentBytes: this.#options.segmentBytes });
+  }
+
+  #maximumBytes(name: string): number {
+    const kind = walFileKind(name);
+    if (kind === undefined) throw new WalkbackError('INVALID_REQUEST', `"${name}" is not the name of a file that PostgreSQL archives.`);
+    return kind === 'segment' || kind === 'partial' ? this.#options.segmentBytes : maximumTextBytes;
+  }
+}
+
+/** An unread body holds a socket, so it is let go when nothing here can decompress it. */
+function codecOf(object: ObjectBody): ReturnType<typeof codecOfExtension> {
+  try {
+    return codecOfExtension(parseWalKey(object.info.key)?.extension ?? '', object.info.key);
+  } catch (error) {
+    object.body.destroy();
+    throw error;
+  }
+}
+
+function sha256Of(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+function refused(file: WalPush, reason: string): WalkbackError {
+  return new WalkbackError('WAL_REFUSED', `${file.path} is not the WAL file ${file.name} of this cluster: ${reason}.`, {
+    facts: { name: file.name, path: file.path },
+  });
+}
+
+/** Listed or refused as existing a moment ago, absent now: nothing is proven, so it is asked again. */
+function vanished(url: string, key: string): WalkbackError {
+  return new WalkbackError('STORAGE_UNREACHABLE', `${url}/${key} exists and cannot be read.`, { facts: { key } });
+}
+
+function tooManyNames(url: string): WalkbackError {
+  return new WalkbackError('ARCHIVE_FORMAT_UNSUPPORTED', `${url}/${walPrefix} holds more than ${maximumListedNames} files.`, {
+    hint: 'Remove WAL that no backup needs.',
+  });
+}

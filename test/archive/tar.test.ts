@@ -1,0 +1,119 @@
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { packIntoParts } from '../../src/archive/tar-partition.ts';
+import { readTar } from '../../src/archive/tar-reader.ts';
+import { type TarEntry, tarEnd, tarHeader, tarPaddingBytes } from '../../src/archive/tar-writer.ts';
+import { temporaryDirectory } from './support/temporary.ts';
+
+interface Member {
+  readonly name: string;
+  readonly content: Buffer;
+}
+
+function tarOf(members: readonly Member[]): Buffer {
+  const blocks = members.flatMap(({ name, content }) => {
+    const entry: TarEntry = { name, type: 'file', mode: 0o600, sizeBytes: content.length, changedSeconds: 1_700_000_000 };
+    return [tarHeader(entry), content, Buffer.alloc(tarPaddingBytes(content.length))];
+  });
+  return Buffer.concat([...blocks, tarEnd]);
+}
+
+async function* inChunks(bytes: Buffer, chunkBytes: number): AsyncGenerator<Buffer> {
+  for (let offset = 0; offset < bytes.length; offset += chunkBytes) yield bytes.subarray(offset, offset + chunkBytes);
+}
+
+async function membersOf(bytes: Buffer, chunkBytes = 1000) {
+  const members = [];
+  for await (const { name, type, mode, body } of readTar(inChunks(bytes, chunkBytes))) {
+    const pieces = [];
+    for await (const piece of body) pieces.push(Buffer.from(piece));
+    members.push({ name, type, mode, content: Buffer.concat(pieces) });
+  }
+  return members;
+}
+
+const name = fc
+  .string({ unit: 'grapheme', minLength: 1, maxLength: 150 })
+  .filter((text) => !text.includes('\0') && !text.endsWith('/') && text.isWellFormed())
+  .map((text) => `/${text}`);
+const member = fc.record({ name, content: fc.uint8Array({ maxLength: 3000 }).map((bytes) => Buffer.from(bytes)) });
+
+describe('tar', () => {
+  it('readTar gives back what tarHeader wrote, whatever the names and however the bytes are cut', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(member, { maxLength: 6 }), fc.integer({ min: 1, max: 5000 }), async (members, chunkBytes) => {
+        const read = await membersOf(tarOf(members), chunkBytes);
+        expect(read).toEqual(members.map((written) => ({ ...written, type: 'file', mode: 0o600 })));
+      }),
+    );
+  });
+
+  it('readTar throws when the archive is cut anywhere within a member', async () => {
+    const bytes = tarOf([{ name: '/base/1/1259', content: Buffer.alloc(1500, 'x') }]);
+    for (const cutBytes of [100, 511, 513, 1000, 2011]) await expect(membersOf(bytes.subarray(0, cutBytes))).rejects.toThrow(SyntaxError);
+  });
+
+  it('readTar accepts archives without final padding or end blocks, as WAL-G writes in remote backups', async () => {
+    const bytes = tarOf([{ name: 'base/1/1259', content: Buffer.alloc(1500, 'x') }]);
+    for (const lengthBytes of [512 + 1500, 512 + 1536, 512 + 1536 + 512, bytes.length]) {
+      expect(await membersOf(bytes.subarray(0, lengthBytes))).toHaveLength(1);
+    }
+  });
+
+  it('readTar throws when something other than zeros follows the end, and for a wrong checksum', async () => {
+    const bytes = tarOf([{ name: '/a', content: Buffer.from('a') }]);
+    await expect(membersOf(Buffer.concat([bytes, Buffer.alloc(512), Buffer.from('x')]))).rejects.toThrow('follows the end');
+    const flipped = Buffer.from(bytes);
+    flipped.writeUInt8(0x41, 10);
+    await expect(membersOf(flipped)).rejects.toThrow('checksum');
+  });
+
+  it('readTar reads what GNU tar writes in its own, the POSIX and the old format', async () => {
+    await using directory = await temporaryDirectory();
+    const long = 'l'.repeat(140);
+    writeFileSync(join(directory.path, long), 'long');
+    writeFileSync(join(directory.path, 'größe'), 'umlaut');
+    for (const format of ['gnu', 'pax', 'oldgnu']) {
+      const bytes = execFileSync('tar', [`--format=${format}`, '-cf', '-', '.'], { cwd: directory.path });
+      const members = await membersOf(bytes);
+      expect(members.map((read) => `${read.name}:${read.content.toString()}`).sort()).toEqual(
+        ['./:', `./${long}:long`, './größe:umlaut'].sort(),
+      );
+      expect(members.find((read) => read.name === './')?.type).toBe('directory');
+    }
+  });
+
+  it('GNU tar lists what tarHeader wrote, sizes over 8 GiB included', () => {
+    const big = tarHeader({ name: '/base/1/1', type: 'file', mode: 0o600, sizeBytes: 9 * 2 ** 30, changedSeconds: 0 });
+    const names = tarOf([{ name: `/größe/${'x'.repeat(120)}`, content: Buffer.from('x') }]).subarray(0, -1024);
+    const listing = execFileSync('tar', ['-tvPf', '-'], {
+      input: Buffer.concat([names, tarHeader({ name: '/d', type: 'directory', mode: 0o700, sizeBytes: 0, changedSeconds: 0 }), tarEnd]),
+      encoding: 'utf8',
+      env: { ...process.env, LC_ALL: 'C.UTF-8' },
+    });
+    expect(listing).toContain(`/größe/${'x'.repeat(120)}`);
+    expect(listing).toMatch(/^drwx------ .* \/d$/m);
+    expect(big.includes(`size=${9 * 2 ** 30}\n`)).toBe(true);
+  });
+});
+
+describe('packIntoParts', () => {
+  it('keeps the order and all files, and exceeds a limit only for a single file', async () => {
+    const sizes = fc.array(fc.record({ sizeBytes: fc.nat(100) }), { maxLength: 60 });
+    await fc.assert(
+      fc.asyncProperty(sizes, fc.integer({ min: 1, max: 150 }), fc.integer({ min: 1, max: 9 }), async (files, partBytes, partMembers) => {
+        const parts = [];
+        for await (const part of packIntoParts(files, { partBytes, partMembers })) parts.push(part);
+        expect(parts.flat()).toEqual(files);
+        for (const part of parts) {
+          expect(part.length).toBeLessThanOrEqual(partMembers);
+          const contentBytes = part.reduce((total, { sizeBytes }) => total + sizeBytes, 0);
+          expect(contentBytes <= partBytes || part.length === 1).toBe(true);
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,185 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { createWalArchive } from '../../src/archive/wal-archive.ts';
+import { readWalHeader, whyNotSegment } from '../../src/archive/wal-page.ts';
+import type { ObjectStore } from '../../src/storage/object-store.ts';
+import { keysOf, storeIn, temporaryDirectory, watched } from './support/temporary.ts';
+import { type HeaderFaults, segmentBytes, systemIdentifier, walSegment } from './support/wal.ts';
+
+const name = '000000020000000100000003';
+
+async function setUp(directory: string, compression: 'zstd' | 'none' = 'zstd') {
+  const { store, root } = await storeIn(directory);
+  const archive = createWalArchive(store, { compression, segmentBytes });
+  const path = join(directory, 'source');
+  const push = async (bytes: Buffer, pushedName = name) => {
+    await writeFile(path, bytes);
+    return archive.push({ path, name: pushedName, systemIdentifier });
+  };
+  return { store, root, archive, path, push, destination: join(directory, 'RECOVERYXLOG') };
+}
+
+describe('WalArchive', () => {
+  it.each(['zstd', 'none'] as const)('fetch gives back what push stored when compressed by %s', async (compression) => {
+    await using directory = await temporaryDirectory();
+    const { archive, push, destination, store } = await setUp(directory.path, compression);
+    const history = Buffer.from('1\t0/5000000\tno recovery target specified\n');
+    const files: readonly (readonly [string, Buffer])[] = [
+      [name, walSegment({ name })],
+      [`${name}.partial`, walSegment({ name }, { timeline: 1 })],
+      ['00000002.history', history],
+      [`${name}.00000028.backup`, Buffer.from('START WAL LOCATION\n')],
+    ];
+    for (const [pushedName, bytes] of files) {
+      expect(await push(bytes, pushedName)).toBe('stored');
+      expect(await archive.fetch({ name: pushedName, destination, systemIdentifier })).toBe('fetched');
+      expect((await readFile(destination)).equals(bytes)).toBe(true);
+    }
+    expect(await archive.readHistory(2)).toBe(history.toString());
+    expect(await archive.readHistory(3)).toBeUndefined();
+    expect(await archive.list()).toEqual({
+      segments: new Set([name]),
+      partials: new Set([`${name}.partial`]),
+      histories: new Set(['00000002.history']),
+    });
+    expect(await archive.closedAt(name)).toMatch(/^\d{4}-\d\d-\d\dT.*Z$/);
+    expect([await archive.has(name), await archive.has('000000020000000100000004')]).toEqual([true, false]);
+    expect((await readdir(directory.path)).filter((file) => file.endsWith('.tmp'))).toEqual([]);
+    expect(await keysOf(store, `wal_005/${name}`)).toContain(compression === 'zstd' ? `wal_005/${name}.zst` : `wal_005/${name}`);
+  });
+
+  it('push succeeds for the same content again and refuses other content under the name', async () => {
+    await using directory = await temporaryDirectory();
+    const { push, archive, destination } = await setUp(directory.path);
+    const bytes = walSegment({ name });
+    expect(await push(bytes)).toBe('stored');
+    expect(await push(bytes)).toBe('already-stored');
+    const other = Buffer.from(bytes);
+    other.write('other', 100_000);
+    await expect(push(other)).rejects.toMatchObject({ code: 'WAL_CONFLICT', facts: { key: `wal_005/${name}.zst` } });
+    await archive.fetch({ name, destination });
+    expect((await readFile(destination)).equals(bytes)).toBe(true);
+  });
+
+  it('push compares content when the stored object is of another tool and has no metadata', async () => {
+    await using directory = await temporaryDirectory();
+    const { push, store } = await setUp(directory.path, 'none');
+    const bytes = walSegment({ name });
+    await store.put(`wal_005/${name}`, bytes);
+    expect(await push(bytes)).toBe('already-stored');
+  });
+
+  it('push succeeds when the answer to its first try was lost', async () => {
+    await using directory = await temporaryDirectory();
+    const { store, path } = await setUp(directory.path);
+    const losing = losingFirstAnswer(store);
+    const archive = createWalArchive(losing, { compression: 'zstd', segmentBytes });
+    await writeFile(path, walSegment({ name }));
+    const file = { path, name, systemIdentifier };
+    await expect(archive.push(file)).rejects.toThrow('connection reset');
+    expect(await archive.push(file)).toBe('already-stored');
+  });
+
+  it.each<readonly [string, HeaderFaults, string]>([
+    ['another system identifier', { systemIdentifier: 1n }, 'system identifier 1 instead of'],
+    ['a later timeline', { timeline: 3 }, 'timeline 3, later than 2'],
+    ['another position', { pageAddress: 0n }, 'position 0/0 instead of 1/300000'],
+    ['another segment size', { segmentBytes: 16 * 1024 * 1024 }, 'segments of 16777216 bytes'],
+    ['an unknown magic number', { magic: 0xd10c }, 'does not begin with the page header'],
+    ['no long header', { info: 0 }, 'does not begin with the page header'],
+  ])('push refuses a segment with %s', async (_title, faults, reason) => {
+    await using directory = await temporaryDirectory();
+    const { push, store } = await setUp(directory.path);
+    await expect(push(walSegment({ name }, faults))).rejects.toMatchObject({
+      code: 'WAL_REFUSED',
+      message: expect.stringContaining(reason),
+    });
+    expect(await keysOf(store, 'wal_005/')).toEqual([]);
+  });
+
+  it('push refuses files of a wrong size or name', async () => {
+    await using directory = await temporaryDirectory();
+    const { push } = await setUp(directory.path);
+    await expect(push(walSegment({ name }).subarray(1))).rejects.toMatchObject({ code: 'WAL_REFUSED' });
+    await expect(push(Buffer.alloc(2 * segmentBytes))).rejects.toMatchObject({ code: 'WAL_REFUSED' });
+    await expect(push(Buffer.alloc(0), '00000002.history')).rejects.toMatchObject({ code: 'WAL_REFUSED' });
+    await expect(push(walSegment({ name }), 'x')).rejects.toMatchObject({ code: 'INVALID_REQUEST' });
+  });
+
+  it('fetch says absent only when no object of the name exists under any extension', async () => {
+    await using directory = await temporaryDirectory();
+    const { archive, destination, store } = await setUp(directory.path);
+    await store.put(`wal_005/${name}.00000028.backup.zst`, Buffer.from('x'));
+    expect(await archive.fetch({ name, destination })).toBe('absent');
+    await store.put(`wal_005/${name}.lz4`, Buffer.from('x'));
+    await expect(archive.fetch({ name, destination })).rejects.toMatchObject({
+      code: 'ARCHIVE_FORMAT_UNSUPPORTED',
+      facts: { extension: 'lz4' },
+    });
+    await store.put(`wal_005/${name}.`, walSegment({ name }));
+    expect(await archive.fetch({ name, destination })).toBe('fetched');
+  });
+
+  it('fetch refuses an object that is not the segment, and names it', async () => {
+    await using directory = await temporaryDirectory();
+    const { archive, push, destination, root, store } = await setUp(directory.path);
+    await push(walSegment({ name }));
+    const key = `wal_005/${name}.zst`;
+    const bytes = await readFile(join(root, key));
+    for (const damagedBytes of [bytes.subarray(0, -1), flipped(bytes, 40), Buffer.concat([bytes, Buffer.from('x')]), Buffer.alloc(0)]) {
+      await writeFile(join(root, key), damagedBytes);
+      await expect(archive.fetch({ name, destination })).rejects.toMatchObject({ code: 'OBJECT_DAMAGED', facts: { key } });
+    }
+    await expect(readFile(destination)).rejects.toThrow('ENOENT');
+    const swapped = '000000020000000100000004';
+    await store.put(`wal_005/${swapped}.`, walSegment({ name }));
+    await expect(archive.fetch({ name: swapped, destination })).rejects.toMatchObject({ code: 'OBJECT_DAMAGED' });
+    await writeFile(join(root, key), bytes);
+    await expect(archive.fetch({ name, destination, systemIdentifier: '1' })).rejects.toMatchObject({ code: 'OBJECT_DAMAGED' });
+  });
+
+  it('fetch costs one listing, not one a segment, when the archive is in another compression', async () => {
+    await using directory = await temporaryDirectory();
+    const { store, destination } = await setUp(directory.path);
+    let listCount = 0;
+    const counting = watched(store, (operation) => {
+      if (operation === 'list') listCount += 1;
+    });
+    const archive = createWalArchive(counting, { compression: 'zstd', segmentBytes });
+    const names = ['000000020000000100000003', '000000020000000100000004', '000000020000000100000005'];
+    for (const stored of names) await store.put(`wal_005/${stored}`, walSegment({ name: stored }));
+    for (const stored of names) expect(await archive.fetch({ name: stored, destination })).toBe('fetched');
+    expect(listCount).toBe(1);
+  });
+});
+
+describe('readWalHeader', () => {
+  it('reads every supported major version', () => {
+    const majors = [0xd10d, 0xd110, 0xd113, 0xd116, 0xd118].map((magic) => readWalHeader(walSegment({ name }, { magic }))?.pgMajor);
+    expect(majors).toEqual([14, 15, 16, 17, 18]);
+  });
+
+  it('whyNotSegment accepts an older timeline in the segment in which a timeline begins', () => {
+    expect(whyNotSegment(walSegment({ name }, { timeline: 1 }), { name, segmentBytes, systemIdentifier })).toBeUndefined();
+  });
+});
+
+function flipped(bytes: Buffer, positionBytes: number): Buffer {
+  const copy = Buffer.from(bytes);
+  copy.writeUInt8((copy[positionBytes] ?? 0) ^ 1, positionBytes);
+  return copy;
+}
+
+function losingFirstAnswer(store: ObjectStore): ObjectStore {
+  let isLost = false;
+  return {
+    ...watched(store, () => undefined),
+    put: async (key, bytes, options) => {
+      const answer = await store.put(key, bytes, options);
+      if (isLost) return answer;
+      isLost = true;
+      throw new Error('connection reset');
+    },
+  };
+}
