@@ -1,0 +1,76 @@
+/**
+ * What is spoken over the agent's socket: one line of JSON each way, then the connection ends. wal-command.cjs speaks it too, without
+ * importing this file.
+ */
+import { z } from 'zod';
+import type { ErrorCode } from '../domain/errors.ts';
+
+/** A request is names and paths: more than this is not one of ours. */
+export const requestMaximumBytes = 16 * 1024;
+/** An answer is at most a status with a few hundred clusters. */
+export const replyMaximumBytes = 1024 * 1024;
+
+/** Archive a file of a cluster. Without `path` it is the file of that name in the cluster's pg_wal. */
+const pushRequest = z.object({ op: z.literal('push'), cluster: z.string(), name: z.string(), path: z.string().optional() });
+/** Bring a file of the archive to a path in the pg_wal of a directory being restored. */
+const fetchRequest = z.object({ op: z.literal('fetch'), restoreId: z.string(), name: z.string(), destination: z.string() });
+const statusRequest = z.object({ op: z.literal('status') });
+
+export const requestSchema = z.discriminatedUnion('op', [pushRequest, fetchRequest, statusRequest]);
+export type AgentRequest = z.infer<typeof requestSchema>;
+export type PushRequest = Omit<z.infer<typeof pushRequest>, 'op'>;
+
+const failureSchema = z.object({ code: z.string(), message: z.string(), time: z.string() });
+
+const clusterStatusSchema = z.object({
+  name: z.string(),
+  dataDirectory: z.string(),
+  archiveUrl: z.string(),
+  /** Files that PostgreSQL waits to see archived. */
+  backlogCount: z.number(),
+  /** Age of the oldest of them; null when there is none. */
+  oldestBacklogAgeMs: z.number().nullable(),
+  lastArchivedName: z.string().nullable(),
+  /** RFC 3339, UTC. */
+  lastArchivedTime: z.string().nullable(),
+  /** The last push that failed; null again after one that succeeded. */
+  lastError: failureSchema.nullable(),
+});
+
+const restoreStatusSchema = z.object({
+  restoreId: z.string(),
+  dataDirectory: z.string(),
+  archiveUrl: z.string(),
+  /** The last segment that PostgreSQL took, from the agent or from the prefetched files. */
+  lastFetchedName: z.string().nullable(),
+  prefetchedCount: z.number(),
+  lastError: failureSchema.nullable(),
+});
+
+const statusSchema = z.object({
+  processId: z.number(),
+  /** RFC 3339, UTC. */
+  startedTime: z.string(),
+  clusters: z.array(clusterStatusSchema),
+  restores: z.array(restoreStatusSchema),
+});
+
+/** Where archiving of one cluster stands. */
+export type ClusterStatus = z.infer<typeof clusterStatusSchema>;
+/** Where the WAL of one restore stands. */
+export type RestoreStatus = z.infer<typeof restoreStatusSchema>;
+/** Where the agent stands. */
+export type AgentStatus = z.infer<typeof statusSchema>;
+/** What went wrong last, and when (RFC 3339, UTC). */
+export type Failure = z.infer<typeof failureSchema>;
+
+export const replySchema = z.discriminatedUnion('result', [
+  z.object({ result: z.literal('archived') }),
+  z.object({ result: z.literal('fetched') }),
+  z.object({ result: z.literal('absent') }),
+  z.object({ result: z.literal('status'), status: statusSchema }),
+  z.object({ result: z.literal('error'), code: z.string(), message: z.string(), hint: z.string() }),
+]);
+export type AgentReply =
+  | Exclude<z.infer<typeof replySchema>, { result: 'error' }>
+  | { readonly result: 'error'; readonly code: ErrorCode; readonly message: string; readonly hint: string };
