@@ -1,0 +1,183 @@
+/** Watches a server in recovery until it has landed, paused, ended early, or is gone. The log decides: what pg_ctl says proves nothing. */
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Failure } from '../agent/protocol.ts';
+import { majorOf } from '../domain/base-backup.ts';
+import { type ErrorCode, isErrorCode, messageOf, WalkbackError } from '../domain/errors.ts';
+import {
+  emptyRecoverySummary,
+  type LogRecord,
+  recoveryEventOf,
+  type RecoverySummary,
+  summarizeRecovery,
+} from '../domain/recovery-events.ts';
+import type { RecoveryFatal, RecoveryFatalCode } from '../domain/recovery-fatal.ts';
+import { type ConnectOptions, connectServer } from '../postgres/connection.ts';
+import { probeWrite, readLandingFacts, readRecoveryProgress } from '../postgres/recovery-progress.ts';
+import { launchLogFile, recoveryLogFile } from '../postgres/recovery-settings.ts';
+import { readLogRecords } from '../postgres/server-log.ts';
+import { serverState } from '../postgres/server-state.ts';
+import type { ActivityStep } from './activity.ts';
+import type { Landing, RecoveryOutcome, RestoreJob } from './types.ts';
+
+/** What the watch needs beside the job. */
+export interface RecoveryWatch {
+  readonly job: RestoreJob;
+  readonly startNumber: number;
+  /** A pause has been ended: it is not reported again. */
+  readonly resumed: boolean;
+  readonly server: ConnectOptions;
+  /** Why the agent could not bring a WAL file, as long as it has not brought one since. */
+  readonly walFailure: () => Promise<Failure | undefined>;
+}
+
+const pollIntervalMs = 100;
+/** Asking the server is dearer than reading its log. */
+const progressIntervalMs = 1000;
+const progressTimeoutMs = 2000;
+const logLinesMaximum = 40;
+const logLineMaximumLength = 300;
+
+/** After these a start of the same directory can succeed without anybody changing anything in it. */
+const passingFatals: ReadonlySet<RecoveryFatalCode> = new Set(['restore-command-failed', 'disk-full', 'stopped', 'address-in-use']);
+
+/** A WAL file that the archive does not hold as it was archived is not there at the next start either. */
+const lastingWalFailures: ReadonlySet<ErrorCode> = new Set(['OBJECT_DAMAGED', 'WAL_REFUSED', 'WAL_MISSING', 'ARCHIVE_FORMAT_UNSUPPORTED']);
+
+/**
+ * Watches.
+ * @throws WalkbackError RECOVERY_FAILED for a reason that another start does not mend; OBJECT_DAMAGED, WAL_MISSING, WAL_REFUSED or
+ * ARCHIVE_FORMAT_UNSUPPORTED for a WAL file that cannot be replayed, whatever is tried
+ */
+export async function awaitRecovery(watch: RecoveryWatch, step: ActivityStep): Promise<RecoveryOutcome> {
+  const log = new RecoveryLog(watch);
+  let progressAtMs = 0;
+  for (;;) {
+    step.signal.throwIfAborted();
+    const { running } = await serverState(watch.job.dataDirectory);
+    // Read after looking at the server: one that is gone has written all it had to say.
+    await log.read();
+    const outcome = running ? await outcomeOfRunning(watch, log) : await outcomeOfGone(watch, log);
+    if (outcome !== undefined) return outcome;
+    if (Date.now() - progressAtMs >= progressIntervalMs) {
+      progressAtMs = Date.now();
+      await reportProgress(watch, step);
+    }
+    await delay(pollIntervalMs, undefined, { signal: step.signal });
+  }
+}
+
+/** The log of one start, read piece by piece. */
+class RecoveryLog {
+  readonly #files: readonly { readonly path: string; fromBytes: number }[];
+  #summary: RecoverySummary = emptyRecoverySummary;
+  readonly #lines: string[] = [];
+
+  constructor({ job, startNumber }: RecoveryWatch) {
+    const major = majorOf(job.plan.backup.pgVersion);
+    const paths = [launchLogFile(job.dataDirectory, startNumber), recoveryLogFile(job.dataDirectory, { major, startNumber })];
+    this.#files = paths.map((path) => ({ path, fromBytes: 0 }));
+  }
+
+  get summary(): RecoverySummary {
+    return this.#summary;
+  }
+
+  async read(): Promise<void> {
+    for (const file of this.#files) {
+      for (;;) {
+        const piece = await readLogRecords(file.path, { fromBytes: file.fromBytes });
+        if (piece.nextBytes === file.fromBytes) break;
+        file.fromBytes = piece.nextBytes;
+        this.#summary = summarizeRecovery(piece.records, this.#summary);
+        this.#keepLines(piece.records);
+      }
+    }
+  }
+
+  landing(timeline: number): Landing {
+    return { summary: this.#summary, timeline, lastSegmentRestored: this.#summary.lastSegmentRestored, logLines: [...this.#lines] };
+  }
+
+  #keepLines(records: readonly LogRecord[]): void {
+    for (const record of records) {
+      const event = recoveryEventOf(record);
+      if (event === undefined || event.kind === 'wal-file-restored' || event.kind === 'server-started') continue;
+      this.#lines.push(`${record.time ?? ''} ${record.severity}: ${record.message}`.trim().slice(0, logLineMaximumLength));
+      if (this.#lines.length > logLinesMaximum) this.#lines.shift();
+    }
+  }
+}
+
+async function outcomeOfRunning(watch: RecoveryWatch, log: RecoveryLog): Promise<RecoveryOutcome | undefined> {
+  const { summary } = log;
+  if (summary.fatal !== undefined) return undefined;
+  if (summary.insufficientSetting !== undefined) {
+    const { name, value, needed } = summary.insufficientSetting;
+    throw new WalkbackError(
+      'RECOVERY_FAILED',
+      `The source raised ${name} to ${needed} after the base backup; recovery runs with ${value} and waits.`,
+      { facts: { name, value, needed } },
+    );
+  }
+  if (summary.paused && summary.stop !== undefined && !watch.resumed)
+    return { kind: 'paused', landing: log.landing(watch.job.plan.timeline) };
+  if (!summary.complete || !(await hasLeftRecovery(watch))) return undefined;
+  await using connection = await connectServer(watch.server);
+  const { inRecovery } = await readRecoveryProgress(connection);
+  if (inRecovery) return undefined;
+  await probeWrite(connection);
+  const { timeline } = await readLandingFacts(connection);
+  return { kind: 'promoted', landing: log.landing(timeline) };
+}
+
+async function hasLeftRecovery(watch: RecoveryWatch): Promise<boolean> {
+  try {
+    await access(join(watch.job.dataDirectory, 'recovery.signal'));
+    return false;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true;
+    throw error;
+  }
+}
+
+async function outcomeOfGone(watch: RecoveryWatch, log: RecoveryLog): Promise<RecoveryOutcome> {
+  const { fatal } = log.summary;
+  const landing = log.landing(watch.job.plan.timeline);
+  if (fatal?.code === 'ended-before-target') return { kind: 'ended-early', landing };
+  if (fatal === undefined) return { kind: 'interrupted', reason: 'the server is gone without a word', landing };
+  if (fatal.code === 'restore-command-failed') return { kind: 'interrupted', reason: await reasonOfMissingWal(watch, fatal), landing };
+  if (passingFatals.has(fatal.code)) return { kind: 'interrupted', reason: fatal.message, landing };
+  throw recoveryFailed(fatal, landing);
+}
+
+/** PostgreSQL only knows that its restore_command failed; the agent knows why. */
+async function reasonOfMissingWal(watch: RecoveryWatch, fatal: RecoveryFatal): Promise<string> {
+  const failure = await watch.walFailure();
+  if (failure === undefined) return fatal.message;
+  if (isErrorCode(failure.code) && lastingWalFailures.has(failure.code)) throw new WalkbackError(failure.code, failure.message);
+  return `${fatal.message}: ${failure.message}`;
+}
+
+function recoveryFailed(fatal: RecoveryFatal, landing: Landing): WalkbackError {
+  const detail = fatal.detail === undefined ? '' : ` ${fatal.detail}`;
+  return new WalkbackError('RECOVERY_FAILED', `PostgreSQL gave up recovery (${fatal.code}): ${fatal.message}.${detail}`, {
+    facts: { reason: fatal.code, log: landing.logLines.slice(-10) },
+  });
+}
+
+/** For the operator's eyes only: a server that does not answer yet is no trouble. */
+async function reportProgress(watch: RecoveryWatch, step: ActivityStep): Promise<void> {
+  try {
+    await using connection = await connectServer({
+      ...watch.server,
+      connectTimeoutMs: progressTimeoutMs,
+      statementTimeoutMs: progressTimeoutMs,
+    });
+    const { replayLsn } = await readRecoveryProgress(connection);
+    if (replayLsn !== undefined) step.report({ replayedLsn: replayLsn });
+  } catch (error) {
+    step.report({ note: messageOf(error).slice(0, logLineMaximumLength) });
+  }
+}

@@ -1,0 +1,90 @@
+/** Activities that need only the archive: they run on any worker. */
+import { listBaseBackups } from '../archive/catalog.ts';
+import type { WalArchive } from '../archive/wal-archive.ts';
+import { landingReportKey, baseBackupsPrefix, walPrefix } from '../archive/layout.ts';
+import { WalkbackError } from '../domain/errors.ts';
+import { parseInstant } from '../domain/instant.ts';
+import { planRecovery, viewHolds, type WalHoldings } from '../domain/recovery-plan.ts';
+import { defaultWalSegmentBytes, type TimelineId } from '../domain/wal-segment.ts';
+import type { ObjectStore } from '../storage/object-store.ts';
+import { runActivity } from './activity.ts';
+import { type ControlDependencies, walArchiveOf } from './dependencies.ts';
+import type { ControlActivities, PlanInput, PlannedRestore } from './types.ts';
+
+/** Makes the activities of the task queue `walkback`. */
+export function createControlActivities(dependencies: ControlDependencies): ControlActivities {
+  return {
+    planRestore: (input) => runActivity((step) => planRestore(dependencies, input, step.signal)),
+    locateCluster: ({ cluster }) => runActivity(async () => dependencies.locateCluster(cluster)),
+    listBaseBackups: ({ cluster, limit }) =>
+      runActivity(async (step) => {
+        const store = dependencies.openStore(dependencies.locateCluster(cluster).archiveUrl);
+        const { backups } = await listBaseBackups(store, { signal: step.signal });
+        return backups.slice(-limit);
+      }),
+    storeLandingReport: ({ archiveUrl, report }) =>
+      runActivity(async (step) => {
+        const text = `${JSON.stringify(report, undefined, 2)}\n`;
+        await dependencies.openStore(archiveUrl).put(landingReportKey(report.restoreId), Buffer.from(text), { signal: step.signal });
+        return null;
+      }),
+  };
+}
+
+async function planRestore(dependencies: ControlDependencies, input: PlanInput, signal: AbortSignal): Promise<PlannedRestore> {
+  const { request, sourceProof } = input;
+  const source = dependencies.locateCluster(request.cluster);
+  const childArchiveUrl = dependencies.archiveUrlForNewCluster(request.cluster, request.name);
+  await assertArchiveUnused(dependencies.openStore(childArchiveUrl), signal);
+  const store = dependencies.openStore(source.archiveUrl);
+  const archive = walArchiveOf(store);
+  const [{ backups }, wal] = await Promise.all([listBaseBackups(store, { signal }), readHoldings(archive, signal)]);
+  const full = backups.filter((backup) => backup.deltaFrom === undefined);
+  const closedAt = async (segment: string) => {
+    const text = await archive.closedAt(segment, { signal });
+    return text === undefined ? undefined : parseInstant(text);
+  };
+  const plan = await planRecovery({ target: request.target, backups: full, wal, closedAt });
+  // Behind a hole the flushed segment cannot be seen; whether the restore can do without it is decided when recovery has ended.
+  if (
+    sourceProof !== undefined &&
+    plan.holeAfterView === undefined &&
+    !viewHolds(plan.view, { timeline: sourceProof.timeline, name: sourceProof.segment })
+  ) {
+    throw new WalkbackError(
+      'WAL_NOT_ARCHIVED',
+      `The segment ${sourceProof.segment}, which ${request.cluster} closed for this restore, is not in the archive yet.`,
+      { facts: { segment: sourceProof.segment } },
+    );
+  }
+  return { source, childArchiveUrl, plan };
+}
+
+async function readHoldings(archive: WalArchive, signal: AbortSignal): Promise<WalHoldings> {
+  const { segments, histories } = await archive.list({ signal });
+  const texts = new Map<TimelineId, string>();
+  for (const name of histories) {
+    const timeline = Number.parseInt(name.slice(0, 8), 16);
+    const text = await archive.readHistory(timeline, { signal });
+    if (text !== undefined) texts.set(timeline, text);
+  }
+  return { segments, histories: texts, segmentBytes: await segmentBytesOf(archive, segments, signal) };
+}
+
+/** initdb chooses the size, and names of segments cannot be read without it. */
+async function segmentBytesOf(archive: WalArchive, segments: ReadonlySet<string>, signal: AbortSignal): Promise<number> {
+  const [anySegment] = segments;
+  const header = anySegment === undefined ? undefined : await archive.readHeader(anySegment, { signal });
+  return header?.segmentBytes ?? defaultWalSegmentBytes;
+}
+
+/** A restored cluster never writes where another one has written. @throws WalkbackError ARCHIVE_PREFIX_IN_USE */
+async function assertArchiveUnused(store: ObjectStore, signal: AbortSignal): Promise<void> {
+  for (const prefix of [baseBackupsPrefix, walPrefix]) {
+    for await (const { key } of store.list(prefix, { signal })) {
+      throw new WalkbackError('ARCHIVE_PREFIX_IN_USE', `The archive of the restored cluster, ${store.url}, is in use: it holds ${key}.`, {
+        facts: { archive: store.url },
+      });
+    }
+  }
+}

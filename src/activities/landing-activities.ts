@@ -1,0 +1,206 @@
+/** Activities of a restore from the end of recovery until it is open to clients. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { archiveCommand } from '../agent/commands.ts';
+import type { Failure } from '../agent/protocol.ts';
+import { generateSecretFile, resolveSecretReference } from '../agent/secret-reference.ts';
+import { WalkbackError } from '../domain/errors.ts';
+import type { CheckReport, RoleReport } from '../domain/landing-report.ts';
+import type { CompleteRestoreRequest, DataCheck, RoleSwap } from '../domain/restore-request.ts';
+import { type ConnectOptions, connectServer } from '../postgres/connection.ts';
+import { readControlData } from '../postgres/control-data.ts';
+import { proveCredentials } from '../postgres/credentials-proof.ts';
+import { openConfiguration } from '../postgres/open-configuration.ts';
+import { startServer, stopServer } from '../postgres/process-control.ts';
+import { launchLogFile } from '../postgres/recovery-settings.ts';
+import { readRecoveryProgress, resumeReplay } from '../postgres/recovery-progress.ts';
+import { updateMarker } from '../postgres/restore-marker.ts';
+import { type RoleReplacement, swapRoles } from '../postgres/roles.ts';
+import { type ActivityStep, runActivity } from './activity.ts';
+import { awaitRecovery } from './await-recovery.ts';
+import type { HostDependencies } from './dependencies.ts';
+import { assertOurs, installationOf, socketDirectoryOf, temporaryRoleOf } from './restore-activities.ts';
+import type { HostActivities, OpenedCluster, RestoreJob } from './types.ts';
+
+const startTimeoutMs = 10 * 60_000;
+const stopTimeoutMs = 5 * 60_000;
+const checkTimeoutMs = 60 * 60_000;
+/** A check compares one value, not a document. */
+const checkValueMaximumLength = 4096;
+/** The start that opens the cluster has a log of its own behind those of recovery. */
+const openStartNumber = 1000;
+
+type LandingActivities = Pick<HostActivities, 'awaitRecovery' | 'promotePaused' | 'swapRoles' | 'runChecks' | 'openToClients'>;
+
+/** Makes the part of the host activities that turns a recovered server into a cluster of its own. */
+export function createLandingActivities(dependencies: HostDependencies): LandingActivities {
+  const serverOf = (job: RestoreJob): ConnectOptions => ({
+    host: socketDirectoryOf(dependencies, job),
+    port: job.port,
+    user: job.adminRole,
+    database: 'postgres',
+  });
+  return {
+    awaitRecovery: ({ job, startNumber, resumed }) =>
+      runActivity((step) =>
+        awaitRecovery({ job, startNumber, resumed, server: serverOf(job), walFailure: () => walFailureOf(dependencies, job) }, step),
+      ),
+    promotePaused: (job) =>
+      runActivity(async () => {
+        await assertOurs(job);
+        await using connection = await connectServer(serverOf(job));
+        const { inRecovery } = await readRecoveryProgress(connection);
+        if (inRecovery) await resumeReplay(connection);
+        return null;
+      }),
+    swapRoles: ({ job, request }) =>
+      runActivity((step) =>
+        dependencies.leases.run(job.dataDirectory, step, (signal) =>
+          replaceRoles(dependencies, { job, request, server: serverOf(job), signal }),
+        ),
+      ),
+    runChecks: ({ job, request }) =>
+      runActivity(async (step) => {
+        const server = { ...serverOf(job), ...(await adminAccess(dependencies, job, request)) };
+        return await runChecks(request.checks, { job, server, signal: step.signal });
+      }),
+    openToClients: ({ job, request }) =>
+      runActivity((step) =>
+        dependencies.leases.run(job.dataDirectory, step, (signal) => openToClients(dependencies, { job, request }, { ...step, signal })),
+      ),
+  };
+}
+
+async function walFailureOf(dependencies: HostDependencies, job: RestoreJob): Promise<Failure | undefined> {
+  const { restores } = await dependencies.walService.status();
+  return restores.find((restore) => restore.restoreId === job.restoreId)?.lastError ?? undefined;
+}
+
+interface RoleWork {
+  readonly job: RestoreJob;
+  readonly request: CompleteRestoreRequest;
+  readonly server: ConnectOptions;
+  readonly signal: AbortSignal;
+}
+
+async function replaceRoles(
+  dependencies: HostDependencies,
+  work: RoleWork,
+): Promise<{ roles: readonly RoleReport[]; locked: readonly string[] }> {
+  const { job, request, signal } = work;
+  await assertOurs(job);
+  const { user: adminRole, ...server } = { ...work.server, signal };
+  const roles = await Promise.all(request.roles.map((swap) => replacementOf(swap, passwordFileOf(dependencies, job, swap))));
+  const swapped = await swapRoles({
+    server,
+    adminRole,
+    temporaryRole: temporaryRoleOf(job),
+    roles,
+    otherLoginRoles: request.otherLoginRoles,
+  });
+  const proofs = await proveCredentials({ server, reader: await adminAccess(dependencies, job, request), roles });
+  const reports = request.roles.map((swap, index): RoleReport => {
+    const proof = proofs[index];
+    if (proof === undefined) throw new WalkbackError('ROLE_SWAP_FAILED', `Nothing was proved for "${swap.newName}".`);
+    return {
+      role: swap.role,
+      newName: swap.newName,
+      passwordFile: passwordFileOf(dependencies, job, swap),
+      oldPasswordRefused: proof.oldPasswordRefused,
+      oldPasswordProof: proof.proof,
+    };
+  });
+  return { roles: reports, locked: swapped.locked };
+}
+
+function passwordFileOf(dependencies: HostDependencies, job: RestoreJob, swap: RoleSwap): string {
+  const ownPlace = join(dependencies.stateDirectory, 'credentials', job.name, encodeURIComponent(swap.newName));
+  return swap.password.path ?? ownPlace;
+}
+
+/** Passwords are read here and live in memory only as long as the swap takes. */
+async function replacementOf(swap: RoleSwap, passwordFile: string): Promise<RoleReplacement> {
+  if (swap.password.kind === 'generate') await mkdir(join(passwordFile, '..'), { recursive: true, mode: 0o700 });
+  const password =
+    swap.password.kind === 'generate' ? await generateSecretFile(passwordFile) : await resolveSecretReference(`file:${passwordFile}`);
+  const oldPassword =
+    swap.oldPasswordFile === undefined ? {} : { oldPassword: await resolveSecretReference(`file:${swap.oldPasswordFile}`) };
+  return { role: swap.role, newName: swap.newName, password, ...oldPassword };
+}
+
+async function runChecks(checks: readonly DataCheck[], work: Omit<RoleWork, 'request'>): Promise<CheckReport[]> {
+  const reports: CheckReport[] = [];
+  for (const check of checks) {
+    const database = check.database ?? work.job.database;
+    await using connection = await connectServer({ ...work.server, database, statementTimeoutMs: checkTimeoutMs, signal: work.signal });
+    await connection.query('BEGIN TRANSACTION READ ONLY');
+    const actual = (await connection.queryFirstValue(check.sql))?.slice(0, checkValueMaximumLength) ?? null;
+    reports.push({ sql: check.sql, expected: check.expected, actual, ok: actual === check.expected });
+  }
+  return reports;
+}
+
+async function openToClients(
+  dependencies: HostDependencies,
+  input: { readonly job: RestoreJob; readonly request: CompleteRestoreRequest },
+  step: Pick<ActivityStep, 'signal'>,
+): Promise<OpenedCluster> {
+  const { job, request } = input;
+  await assertOurs(job);
+  const { dataDirectory, name } = job;
+  const { binDirectory } = await installationOf(dependencies, job);
+  const { systemIdentifier, walSegmentBytes } = await readControlData(dataDirectory);
+  const listenAddresses = request.listenAddresses ?? dependencies.listenAddresses;
+  const socketDirectory = socketDirectoryOf(dependencies, job);
+  await dependencies.walService.registerCluster({
+    name,
+    dataDirectory,
+    systemIdentifier,
+    archiveUrl: job.childArchiveUrl,
+    segmentBytes: walSegmentBytes,
+    persist: true,
+  });
+  const { notCarriedOver } = await openConfiguration({
+    dataDirectory,
+    binDirectory,
+    settings: {
+      clusterName: name,
+      port: job.port,
+      listenAddresses,
+      socketDirectory,
+      allowFrom: request.allowFrom,
+      adminRole: adminRoleAfterSwap(job, request),
+      operatingSystemUser: dependencies.operatingSystemUser,
+      archiveCommand: archiveCommand({ socketPath: dependencies.socketPath, cluster: name }),
+    },
+  });
+  await stopServer({ dataDirectory, mode: 'fast', timeoutMs: stopTimeoutMs });
+  await startServer({
+    binDirectory,
+    dataDirectory,
+    logFile: launchLogFile(dataDirectory, openStartNumber),
+    timeoutMs: startTimeoutMs,
+    until: 'accepting',
+    signal: step.signal,
+  });
+  await dependencies.walService.unregisterRestore(job.restoreId);
+  await updateMarker(dataDirectory, { phase: 'open' });
+  await dependencies.restoredClusters.markOpen(name);
+  return { listenAddresses, socketDirectory, settingsNotCarriedOver: notCarriedOver };
+}
+
+/** The admin logs in without a password over the private socket, unless it is itself one of the renamed. */
+async function adminAccess(
+  dependencies: HostDependencies,
+  job: RestoreJob,
+  request: CompleteRestoreRequest,
+): Promise<{ user: string; password?: string }> {
+  const swap = request.roles.find((candidate) => candidate.role === job.adminRole);
+  if (swap === undefined) return { user: job.adminRole };
+  const { password } = await replacementOf(swap, passwordFileOf(dependencies, job, swap));
+  return { user: swap.newName, password };
+}
+
+function adminRoleAfterSwap(job: RestoreJob, request: CompleteRestoreRequest): string {
+  return request.roles.find((swap) => swap.role === job.adminRole)?.newName ?? job.adminRole;
+}

@@ -1,0 +1,259 @@
+/** Activities of a restore on the host where it lands, up to the start of the server. */
+import { createServer } from 'node:net';
+import { mkdir, statfs } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import { resolveSecretReference } from '../agent/secret-reference.ts';
+import { restoreCommand } from '../agent/commands.ts';
+import { prefetchDirectoryOf } from '../agent/restore/restore-fetcher.ts';
+import { fetchBaseBackup } from '../archive/base-backup-fetch.ts';
+import { majorOf } from '../domain/base-backup.ts';
+import { WalkbackError } from '../domain/errors.ts';
+import { segmentCountOf } from '../domain/recovery-plan.ts';
+import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
+import { readControlData } from '../postgres/control-data.ts';
+import { createDataDirectory, inspectDataDirectory, makeUnbootable } from '../postgres/data-directory.ts';
+import { installationFor, type PostgresInstallation } from '../postgres/installations.ts';
+import { startServer, stopServer } from '../postgres/process-control.ts';
+import { configureRecovery, launchLogFile } from '../postgres/recovery-settings.ts';
+import { readMarker, restoreDirectoryOf, updateMarker } from '../postgres/restore-marker.ts';
+import { temporaryRolePrefix } from '../postgres/roles.ts';
+import { type ActivityStep, runActivity } from './activity.ts';
+import type { HostDependencies } from './dependencies.ts';
+import type { HostActivities, HostCheck, RestoreJob } from './types.ts';
+
+const startTimeoutMs = 10 * 60_000;
+const stopTimeoutMs = 2 * 60_000;
+/** Room beyond base backup and WAL: temporary files, logs, the new timeline's first segments. */
+const diskMarginBytes = 256 * 1024 * 1024;
+/** Replay keeps about two checkpoints of WAL in pg_wal, beside what is fetched ahead. */
+const walWindowSegments = 32;
+
+type RestoreActivities = Pick<
+  HostActivities,
+  'checkHost' | 'releaseClaim' | 'createDataDirectory' | 'fetchBaseBackup' | 'configureRecovery' | 'startPostgres' | 'abandonRestore'
+>;
+
+/** Makes the part of the host activities that brings a data directory to its start. */
+export function createRestoreActivities(dependencies: HostDependencies): RestoreActivities {
+  return {
+    checkHost: ({ request, job }) => runActivity(() => checkHost(dependencies, request, job)),
+    releaseClaim: (job) =>
+      runActivity(async () => {
+        await dependencies.restoredClusters.release(job.restoreId);
+        return null;
+      }),
+    createDataDirectory: (job) =>
+      runActivity(async (step) => {
+        const { restoreId, runId, name } = job;
+        const marker = { restoreId, runId, name, createdAt: new Date().toISOString(), phase: 'created' } as const;
+        return await dependencies.leases.run(job.dataDirectory, step, async () => {
+          const placed = await createDataDirectory(job.dataDirectory, marker);
+          if (placed.phase !== 'abandoned') return null;
+          throw new WalkbackError(
+            'DATA_DIRECTORY_NOT_EMPTY',
+            `${job.dataDirectory} holds what an earlier run of this restore left (${placed.runId}).`,
+            { hint: 'Remove the directory when nothing in it is needed, or choose another one.' },
+          );
+        });
+      }),
+    fetchBaseBackup: (job) => runActivity((step) => fetch(dependencies, job, step)),
+    configureRecovery: ({ job, dropTarget, startNumber }) =>
+      runActivity((step) =>
+        dependencies.leases.run(job.dataDirectory, step, async () => {
+          await configure(dependencies, job, { dropTarget, startNumber });
+          return null;
+        }),
+      ),
+    startPostgres: ({ job, startNumber }) =>
+      runActivity((step) =>
+        dependencies.leases.run(job.dataDirectory, step, async (signal) => {
+          const { binDirectory } = await installationOf(dependencies, job);
+          await assertOurs(job);
+          const logFile = launchLogFile(job.dataDirectory, startNumber);
+          await startServer({ binDirectory, dataDirectory: job.dataDirectory, logFile, timeoutMs: startTimeoutMs, signal }).catch(
+            endedInRecovery,
+          );
+          return null;
+        }),
+      ),
+    abandonRestore: ({ job }) => runActivity((step) => dependencies.leases.run(job.dataDirectory, step, () => abandon(dependencies, job))),
+  };
+}
+
+/** Where the private socket of a restored cluster lies: a short path, the same for every attempt. */
+export function socketDirectoryOf(dependencies: HostDependencies, job: Pick<RestoreJob, 'restoreId'>): string {
+  return join(dependencies.runDirectory, createHash('sha256').update(job.restoreId).digest('hex').slice(0, 12));
+}
+
+/** The temporary superuser of a restore's role swap. */
+export function temporaryRoleOf(job: Pick<RestoreJob, 'restoreId'>): string {
+  return `${temporaryRolePrefix}${createHash('sha256').update(job.restoreId).digest('hex').slice(0, 12)}`;
+}
+
+/** The programs that fit the backup. @throws WalkbackError POSTGRES_NOT_FOUND */
+export async function installationOf(dependencies: HostDependencies, job: RestoreJob): Promise<PostgresInstallation> {
+  return await installationFor(majorOf(job.plan.backup.pgVersion), dependencies.installations);
+}
+
+/** A directory that another restore owns, or nobody, is not touched. */
+export async function assertOurs(job: RestoreJob): Promise<void> {
+  const marker = await readMarker(job.dataDirectory);
+  if (marker?.restoreId === job.restoreId) return;
+  throw new WalkbackError('DATA_DIRECTORY_IN_USE', `${job.dataDirectory} does not carry the marker of the restore ${job.restoreId}.`, {
+    facts: { dataDirectory: job.dataDirectory },
+  });
+}
+
+async function checkHost(dependencies: HostDependencies, request: CompleteRestoreRequest, job: RestoreJob): Promise<HostCheck> {
+  const state = await inspectDataDirectory(job.dataDirectory);
+  if (state.kind === 'running' || (state.kind === 'marked' && state.running)) {
+    throw new WalkbackError('DATA_DIRECTORY_IN_USE', `A server runs on ${job.dataDirectory}.`, {
+      facts: { dataDirectory: job.dataDirectory },
+    });
+  }
+  if (state.kind === 'occupied' || state.kind === 'marked') {
+    throw new WalkbackError('DATA_DIRECTORY_NOT_EMPTY', `${job.dataDirectory} is not empty.`, {
+      facts: { dataDirectory: job.dataDirectory },
+    });
+  }
+  await assertPortFree(job.port);
+  for (const swap of request.roles) {
+    if (swap.password.kind === 'file') await resolveSecretReference(`file:${swap.password.path}`);
+    if (swap.oldPasswordFile !== undefined) await resolveSecretReference(`file:${swap.oldPasswordFile}`);
+  }
+  const installation = await installationOf(dependencies, job);
+  const { freeBytes, neededBytes } = await assertRoom(job);
+  const { restoreId, name, dataDirectory, port, adminRole, database } = job;
+  const socketDirectory = socketDirectoryOf(dependencies, job);
+  const claimedAt = new Date().toISOString();
+  await dependencies.restoredClusters.claim({
+    name,
+    restoreId,
+    state: 'restoring',
+    claimedAt,
+    dataDirectory,
+    port,
+    socketDirectory,
+    adminRole,
+    database,
+    archiveUrl: job.childArchiveUrl,
+  });
+  return { postgresVersion: installation.version, binDirectory: installation.binDirectory, freeBytes, neededBytes };
+}
+
+async function assertPortFree(port: number): Promise<void> {
+  for (const host of ['127.0.0.1', '0.0.0.0']) {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const server = createServer();
+    server.once('error', reject);
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve()));
+    try {
+      await promise;
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      if (code === 'EACCES')
+        throw new WalkbackError('INVALID_REQUEST', `The agent may not listen on port ${port}.`, {
+          hint: 'Choose a port above 1023.',
+          cause,
+        });
+      throw new WalkbackError('PORT_IN_USE', `Port ${port} is taken on this host.`, { facts: { port }, cause });
+    }
+  }
+}
+
+async function assertRoom(job: RestoreJob): Promise<{ freeBytes: number; neededBytes: number }> {
+  const parent = await nearestExisting(job.dataDirectory);
+  const { bavail, bsize } = await statfs(parent);
+  const freeBytes = bavail * bsize;
+  const walBytes = Math.min(segmentCountOf(job.plan.view), walWindowSegments) * job.plan.walSegmentBytes;
+  const neededBytes = job.plan.backup.uncompressedBytes + walBytes + diskMarginBytes;
+  if (freeBytes >= neededBytes) return { freeBytes, neededBytes };
+  throw new WalkbackError('NOT_ENOUGH_DISK', `${parent} has ${freeBytes} bytes free; the restore needs about ${neededBytes}.`, {
+    facts: { freeBytes, neededBytes },
+  });
+}
+
+async function nearestExisting(path: string): Promise<string> {
+  try {
+    await statfs(path);
+    return path;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || path === '/') throw error;
+    return await nearestExisting(dirname(path));
+  }
+}
+
+async function fetch(
+  dependencies: HostDependencies,
+  job: RestoreJob,
+  step: ActivityStep,
+): Promise<{ bytes: number; parts: number; partsAlreadyFetched: number }> {
+  return await dependencies.leases.run(job.dataDirectory, step, async (signal) => {
+    await assertOurs(job);
+    const fetched = await fetchBaseBackup({
+      store: dependencies.openStore(job.archiveUrl),
+      backup: job.plan.backup.name,
+      into: job.dataDirectory,
+      stateDirectory: restoreDirectoryOf(job.dataDirectory),
+      concurrency: dependencies.downloadConcurrency,
+      signal,
+      onProgress: (progress) => step.report(progress),
+    });
+    await updateMarker(job.dataDirectory, { phase: 'fetched' });
+    return fetched;
+  });
+}
+
+async function configure(
+  dependencies: HostDependencies,
+  job: RestoreJob,
+  start: { readonly dropTarget: boolean; readonly startNumber: number },
+): Promise<void> {
+  await assertOurs(job);
+  const { systemIdentifier, walSegmentBytes } = await readControlData(job.dataDirectory);
+  const { restoreId, archiveUrl, dataDirectory } = job;
+  await dependencies.walService.registerRestore({
+    restoreId,
+    archiveUrl,
+    dataDirectory,
+    systemIdentifier,
+    segmentBytes: walSegmentBytes,
+    view: { segments: [...job.plan.view.segments], histories: [...job.plan.view.histories] },
+  });
+  const prefetchDirectory = prefetchDirectoryOf(dataDirectory);
+  await mkdir(prefetchDirectory, { recursive: true, mode: 0o700 });
+  await configureRecovery({
+    dataDirectory,
+    settings: {
+      major: majorOf(job.plan.backup.pgVersion),
+      port: job.port,
+      socketDirectory: socketDirectoryOf(dependencies, job),
+      clusterName: job.name,
+      restoreCommand: restoreCommand({ socketPath: dependencies.socketPath, restoreId, prefetchDirectory }),
+      target: start.dropTarget ? { kind: 'latest' } : job.target,
+      atTarget: job.atTarget,
+      adminRole: job.adminRole,
+      temporaryRole: temporaryRoleOf(job),
+      startNumber: start.startNumber,
+    },
+  });
+  await updateMarker(dataDirectory, { phase: 'recovering' });
+}
+
+/** A server that is gone soon after its launch has said why in its log, and awaitRecovery reads that: an early end is a value, not a failure. */
+function endedInRecovery(error: unknown): void {
+  if (!(error instanceof WalkbackError) || error.code !== 'POSTGRES_DID_NOT_START') throw error;
+}
+
+/** Stops the server and makes the directory unbootable; a directory that is not this restore's is left alone. */
+async function abandon(dependencies: HostDependencies, job: RestoreJob): Promise<{ kept: boolean }> {
+  await dependencies.restoredClusters.release(job.restoreId);
+  await dependencies.walService.unregisterRestore(job.restoreId);
+  const marker = await readMarker(job.dataDirectory);
+  if (marker?.restoreId !== job.restoreId) return { kept: false };
+  await stopServer({ dataDirectory: job.dataDirectory, mode: 'fast', timeoutMs: stopTimeoutMs });
+  await makeUnbootable(job.dataDirectory);
+  await updateMarker(job.dataDirectory, { phase: 'abandoned' });
+  return { kept: true };
+}

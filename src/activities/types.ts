@@ -1,0 +1,213 @@
+/**
+ * What workflows may ask for: inputs and results of every activity. Everything is JSON-safe and small, and holds no secret. Every activity may
+ * be run twice; the line at each says why that is safe.
+ */
+import type { UploadedBaseBackup } from '../archive/base-backup-push.ts';
+import type { BaseBackup } from '../domain/base-backup.ts';
+import type { SourceProof } from '../domain/early-end.ts';
+import type { CheckReport, LandingReport, RoleReport } from '../domain/landing-report.ts';
+import type { RecoverySummary } from '../domain/recovery-events.ts';
+import type { RecoveryPlan } from '../domain/recovery-plan.ts';
+import type { RecoveryTarget } from '../domain/recovery-target.ts';
+import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
+import type { WalSegmentName } from '../domain/wal-segment.ts';
+
+/** A result, and on which attempt it was reached. */
+export interface Attempted<T> {
+  readonly value: T;
+  /** 1 for a first try. */
+  readonly attempts: number;
+}
+
+/** How far a long activity is; sent as heartbeat details. */
+export interface ActivityProgress {
+  readonly bytesDone?: number;
+  readonly bytesTotal?: number;
+  readonly partsDone?: number;
+  readonly partsTotal?: number;
+  /** Last position replayed, `0/5000028`. */
+  readonly replayedLsn?: string;
+  readonly note?: string;
+}
+
+// ── Only the archive: task queue `walkback` ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Where a cluster lives and archives to, by the worker's configuration. */
+export interface ClusterPlace {
+  readonly cluster: string;
+  readonly host: string;
+  readonly archiveUrl: string;
+  /** Superuser that the agent logs in as; it exists in a restored copy too. */
+  readonly adminRole: string;
+  readonly database: string;
+}
+
+/** A restore decided: nothing was done yet. */
+export interface PlannedRestore {
+  readonly source: ClusterPlace;
+  /** Archive of the restored cluster. */
+  readonly childArchiveUrl: string;
+  readonly plan: RecoveryPlan;
+}
+
+/** Asks for a plan. */
+export interface PlanInput {
+  readonly request: CompleteRestoreRequest;
+  /** WAL that must be part of the plan: what the source flushed. */
+  readonly sourceProof?: SourceProof;
+}
+
+/** Activities that need only the archive. */
+export interface ControlActivities {
+  /** Read-only. */
+  planRestore(input: PlanInput): Promise<Attempted<PlannedRestore>>;
+  /** Read-only. */
+  locateCluster(input: { readonly cluster: string }): Promise<Attempted<ClusterPlace>>;
+  /** Read-only. The newest `limit` backups, oldest first. */
+  listBaseBackups(input: { readonly cluster: string; readonly limit: number }): Promise<Attempted<readonly BaseBackup[]>>;
+  /** Writes the same object again. */
+  storeLandingReport(input: { readonly archiveUrl: string; readonly report: LandingReport }): Promise<Attempted<null>>;
+}
+
+// ── Host activities: task queue `walkback-host-<host id>` ────────────────────────────────────────────────────────────────────────────────
+
+/** What every step of a restore on the host needs. */
+export interface RestoreJob {
+  /** The workflow id: one restore a data directory. */
+  readonly restoreId: string;
+  readonly runId: string;
+  readonly cluster: string;
+  readonly name: string;
+  readonly dataDirectory: string;
+  readonly port: number;
+  readonly archiveUrl: string;
+  readonly childArchiveUrl: string;
+  readonly adminRole: string;
+  readonly database: string;
+  readonly target: RecoveryTarget;
+  readonly atTarget: 'promote' | 'pause';
+  readonly plan: RecoveryPlan;
+}
+
+/** What the host found before anything was done. */
+export interface HostCheck {
+  readonly postgresVersion: string;
+  readonly binDirectory: string;
+  readonly freeBytes: number;
+  readonly neededBytes: number;
+}
+
+/** How recovery ended, as a value: the workflow decides. */
+export type RecoveryOutcome =
+  | { readonly kind: 'promoted'; readonly landing: Landing }
+  | { readonly kind: 'paused'; readonly landing: Landing }
+  /** "recovery ended before configured recovery target was reached". */
+  | { readonly kind: 'ended-early'; readonly landing: Landing }
+  /** The server is gone without a reason that forbids another start of the same directory. */
+  | { readonly kind: 'interrupted'; readonly reason: string; readonly landing: Landing };
+
+/** What PostgreSQL's log and catalogues say of where it is. */
+export interface Landing {
+  readonly summary: RecoverySummary;
+  readonly timeline: number;
+  readonly lastSegmentRestored: WalSegmentName | undefined;
+  /** PostgreSQL's own lines about it, bounded. */
+  readonly logLines: readonly string[];
+}
+
+/** Result of a base backup whose files are uploaded; it does not exist before `completeBaseBackup`. */
+export interface CopiedBaseBackup {
+  readonly uploaded: UploadedBaseBackup;
+  /** Segment that holds the end of the backup. */
+  readonly finishSegment: WalSegmentName;
+  readonly walSegmentBytes: number;
+}
+
+/** A base backup job on the source's host. */
+export interface BackupJob {
+  readonly cluster: string;
+  readonly archiveUrl: string;
+}
+
+/** How archiving stands after `enable`. */
+export interface ArchivingState {
+  readonly restartNeeded: boolean;
+  readonly changed: readonly string[];
+}
+
+/** Activities on a database host. */
+export interface HostActivities {
+  /** Read-only. */
+  checkHost(input: { readonly request: CompleteRestoreRequest; readonly job: RestoreJob }): Promise<Attempted<HostCheck>>;
+  /** Gives back what checkHost claimed for a restore that goes no further; doing it again changes nothing. */
+  releaseClaim(job: RestoreJob): Promise<Attempted<null>>;
+  /** Switches to a new segment; doing it again switches again, which is harmless. */
+  flushSource(input: {
+    readonly cluster: string;
+    readonly archiveUrl: string;
+    readonly target: RecoveryTarget;
+  }): Promise<Attempted<SourceProof>>;
+  /** A stopped server is left stopped. */
+  stopSource(input: {
+    readonly cluster: string;
+    readonly archiveUrl: string;
+    readonly target: RecoveryTarget;
+  }): Promise<Attempted<SourceProof>>;
+  /** A directory that carries this restore's marker is taken as it is. */
+  createDataDirectory(job: RestoreJob): Promise<Attempted<null>>;
+  /** Parts recorded as fetched are not fetched again. */
+  fetchBaseBackup(
+    job: RestoreJob,
+  ): Promise<Attempted<{ readonly bytes: number; readonly parts: number; readonly partsAlreadyFetched: number }>>;
+  /** Writes whole files; with `dropTarget` the same without a target. */
+  configureRecovery(input: {
+    readonly job: RestoreJob;
+    readonly dropTarget: boolean;
+    readonly startNumber: number;
+  }): Promise<Attempted<null>>;
+  /** A server that runs already is left running. */
+  startPostgres(input: { readonly job: RestoreJob; readonly startNumber: number }): Promise<Attempted<null>>;
+  /** Only watches. */
+  awaitRecovery(input: {
+    readonly job: RestoreJob;
+    readonly startNumber: number;
+    readonly resumed: boolean;
+  }): Promise<Attempted<RecoveryOutcome>>;
+  /** A server that has left recovery is left as it is. */
+  promotePaused(job: RestoreJob): Promise<Attempted<null>>;
+  /** Every statement leads to a wanted state; finished ones change nothing. */
+  swapRoles(input: {
+    readonly job: RestoreJob;
+    readonly request: CompleteRestoreRequest;
+  }): Promise<Attempted<{ readonly roles: readonly RoleReport[]; readonly locked: readonly string[] }>>;
+  /** Read-only transactions. */
+  runChecks(input: { readonly job: RestoreJob; readonly request: CompleteRestoreRequest }): Promise<Attempted<readonly CheckReport[]>>;
+  /** Writes whole files and restarts into them; an open server is left open. */
+  openToClients(input: { readonly job: RestoreJob; readonly request: CompleteRestoreRequest }): Promise<Attempted<OpenedCluster>>;
+  /** Stops the server and makes the directory unbootable; a directory that is that already stays. `kept`: there is one of this restore. */
+  abandonRestore(input: { readonly job: RestoreJob; readonly reason: string }): Promise<Attempted<{ readonly kept: boolean }>>;
+  /** Read-only. */
+  checkBackupSource(job: BackupJob): Promise<Attempted<{ readonly pgVersion: number; readonly systemIdentifier: string }>>;
+  /** Starts a new backup session each time; objects of an unfinished attempt are removed. */
+  copyBaseBackup(job: BackupJob): Promise<Attempted<CopiedBaseBackup>>;
+  /** Only waits; switches the segment when the source is idle, which is harmless. */
+  awaitWalArchived(input: { readonly job: BackupJob; readonly copied: CopiedBaseBackup }): Promise<Attempted<null>>;
+  /** Writes the same documents again; a sentinel that is there is success. */
+  completeBaseBackup(input: { readonly job: BackupJob; readonly copied: CopiedBaseBackup }): Promise<Attempted<BaseBackup>>;
+  /** Sets settings to wanted values. */
+  configureArchiving(input: { readonly cluster: string; readonly archiveUrl: string }): Promise<Attempted<ArchivingState>>;
+  /** Restarts only when settings wait for it. */
+  restartSource(input: { readonly cluster: string }): Promise<Attempted<null>>;
+  /** Switches a segment and waits for it in the archive. */
+  proveArchiving(input: {
+    readonly cluster: string;
+    readonly archiveUrl: string;
+  }): Promise<Attempted<{ readonly segment: WalSegmentName }>>;
+}
+
+/** Where a restored cluster answers. */
+export interface OpenedCluster {
+  readonly listenAddresses: string;
+  readonly socketDirectory: string;
+  readonly settingsNotCarriedOver: readonly string[];
+}

@@ -1,0 +1,96 @@
+/** Commands about a cluster's archive: `enable`, `backup`, `backups`. */
+import type { Command } from 'commander';
+import type { BaseBackup } from '../../domain/base-backup.ts';
+import { formatInstant, parseInstant } from '../../domain/instant.ts';
+import { configurationOf, optionsOf, outputOf, withClient } from '../context.ts';
+import { follow, noteMissingWorker } from '../follow.ts';
+import { formatBytes, formatDuration, renderTable } from '../output.ts';
+
+/** Adds the commands. */
+export function addArchiveCommands(program: Command): void {
+  program
+    .command('enable')
+    .argument('<cluster>', 'name of the cluster in walkback.yaml')
+    .description('make a cluster archive its WAL continuously, and prove that one segment arrives')
+    .option('--allow-restart', 'restart PostgreSQL when archive_mode or wal_level have to change', false)
+    .addHelpText('after', '\nExample:\n  walkback enable shop --allow-restart')
+    .action(async (cluster: string, _options: object, command: Command) => enable(cluster, optionsOf<{ allowRestart: boolean }>(command)));
+  program
+    .command('backup')
+    .argument('<cluster>', 'name of the cluster in walkback.yaml')
+    .description('take a base backup now')
+    .option('--no-wait', 'only start it, and print its id')
+    .addHelpText('after', '\nExample:\n  walkback backup shop')
+    .action(async (cluster: string, _options: object, command: Command) => backup(cluster, optionsOf<{ wait: boolean }>(command)));
+  program
+    .command('backups')
+    .argument('<cluster>', 'name of the cluster in walkback.yaml')
+    .description('list the base backups in the archive; reads the archive itself, so Temporal may be down')
+    .addHelpText('after', '\nExample:\n  walkback backups shop --json')
+    .action(async (cluster: string, _options: object, command: Command) => listBackups(cluster, optionsOf(command)));
+}
+
+async function enable(
+  cluster: string,
+  options: { readonly allowRestart: boolean; readonly json?: boolean; readonly config?: string },
+): Promise<void> {
+  const output = outputOf(options);
+  const loaded = await configurationOf(options);
+  const report = await withClient(loaded, async (client) => {
+    const handle = await client.startEnable({ cluster, allowRestart: options.allowRestart });
+    await noteMissingWorker(client, output);
+    return await follow(handle, output);
+  });
+  const changed =
+    report.changed.length === 0 ? 'nothing had to change' : `set ${report.changed.join(', ')}${report.restarted ? ' and restarted' : ''}`;
+  output.answer({ ok: true, cluster, ...report }, `${cluster} archives its WAL: ${changed}; segment ${report.provenBySegment} arrived.`);
+}
+
+async function backup(
+  cluster: string,
+  options: { readonly wait: boolean; readonly json?: boolean; readonly config?: string },
+): Promise<void> {
+  const output = outputOf(options);
+  const loaded = await configurationOf(options);
+  await withClient(loaded, async (client) => {
+    const handle = await client.startBackup({ cluster });
+    output.note(`Base backup ${handle.workflowId} is started.`);
+    await noteMissingWorker(client, output);
+    if (!options.wait) return output.answer({ ok: true, workflowId: handle.workflowId }, handle.workflowId);
+    const report = await follow(handle, output);
+    const { name, uncompressedBytes, compressedBytes } = report.backup;
+    const text = `${name}: ${formatBytes(uncompressedBytes)} stored as ${formatBytes(compressedBytes)} in ${formatDuration(report.totalMilliseconds)}.`;
+    output.answer({ ok: true, workflowId: handle.workflowId, ...report }, text);
+  });
+}
+
+async function listBackups(cluster: string, options: { readonly json?: boolean; readonly config?: string }): Promise<void> {
+  const output = outputOf(options);
+  const { configuration, secrets } = await configurationOf(options);
+  const [{ archiveUrlOf }, { OpenStores }, { listBaseBackups }] = await Promise.all([
+    import('../../config/configuration.ts'),
+    import('../../processes/stores.ts'),
+    import('../../archive/catalog.ts'),
+  ]);
+  await using stores = new OpenStores(configuration, secrets);
+  const listing = await listBaseBackups(stores.open(archiveUrlOf(configuration, cluster)));
+  for (const { name, reason } of listing.damaged) output.note(`${name} cannot be used: ${reason}`);
+  output.answer(
+    { ok: true, cluster, ...listing },
+    listing.backups.length === 0
+      ? `${cluster} has no base backup yet: take one with \`walkback backup ${cluster}\`.`
+      : renderBackups(listing.backups),
+  );
+}
+
+function renderBackups(backups: readonly BaseBackup[]): string {
+  const rows = backups.map((backup) => [
+    backup.name,
+    formatInstant(parseInstant(backup.finishTime)),
+    String(Math.floor(backup.pgVersion / 10_000)),
+    formatBytes(backup.uncompressedBytes),
+    formatBytes(backup.compressedBytes),
+    [backup.deltaFrom === undefined ? 'full' : `delta of ${backup.deltaFrom}`, ...(backup.isPermanent ? ['permanent'] : [])].join(', '),
+  ]);
+  return renderTable(['BACKUP', 'FINISHED', 'PG', 'SIZE', 'STORED', 'KIND'], rows);
+}

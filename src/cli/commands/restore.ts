@@ -1,0 +1,209 @@
+/** Commands about a restore: `restore`, `status`, `promote`, `cancel`. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { RestoreHandle } from '../../client/handles.ts';
+import type { Configuration } from '../../config/configuration.ts';
+import { WalkbackError } from '../../domain/errors.ts';
+import { renderLandingReport } from '../../domain/landing-report.ts';
+import { formatInstant } from '../../domain/instant.ts';
+import { parseRecoveryTarget } from '../../domain/recovery-target.ts';
+import type { DataCheck, RestoreRequest, RoleSwap } from '../../domain/restore-request.ts';
+import { type CommonOptions, configurationOf, optionsOf, outputOf, withClient } from '../context.ts';
+import { follow, noteMissingWorker, renderStep } from '../follow.ts';
+import type { Output } from '../output.ts';
+
+interface RestoreOptions extends CommonOptions {
+  readonly to: string;
+  readonly as: string;
+  readonly dataDirectory: string;
+  readonly port: number;
+  readonly host?: string;
+  readonly source: 'keep' | 'stop';
+  readonly onEarlyEnd: 'promote-if-complete' | 'fail';
+  readonly atTarget: 'promote' | 'pause';
+  readonly role: readonly RoleSwap[];
+  readonly otherLoginRoles: 'lock' | 'keep';
+  readonly check: readonly DataCheck[];
+  readonly listenAddresses?: string;
+  readonly allowFrom?: readonly string[];
+  readonly agentCheck: boolean;
+  readonly wait: boolean;
+}
+
+const restoreExamples = `
+Examples:
+  walkback restore shop --to 2026-11-22T11:57:00Z --as shop-1157 --data-directory /var/lib/postgresql/shop-1157 --port 5433
+  walkback restore shop --to '2026-11-22 12:57:00+01:00' --as shop-1157 --data-directory /srv/shop-1157 --port 5433 \\
+    --role shop_owner=shop_owner_1157 --check 'SELECT count(*) FROM customers = 5' --at-target pause
+
+A time needs an offset or Z. Passwords are never given here: --role OLD=NEW has the host make one into a file that only the agent's user can
+read, and --role OLD=NEW,password=/path,old=/path names files on the host.`;
+
+/** Adds the commands. */
+export function addRestoreCommands(program: Command): void {
+  program
+    .command('restore')
+    .argument('<cluster>', 'the source')
+    .description('restore a cluster as it was at an instant, as a new cluster with credentials of its own')
+    .requiredOption('--to <instant>', 'the instant, with offset or Z; or "latest"')
+    .requiredOption('--as <name>', 'name of the restored cluster')
+    .requiredOption('--data-directory <path>', 'where to restore, on the host; absent or empty')
+    .requiredOption('--port <port>', 'port of the restored cluster', parsePort)
+    .option('--host <id>', "host to restore on; default: the source's")
+    .addOption(new Option('--source <what>', 'keep the source running, or stop it first').choices(['keep', 'stop']).default('keep'))
+    .addOption(
+      new Option('--at-target <what>', 'promote, or pause for a look and a decision').choices(['promote', 'pause']).default('promote'),
+    )
+    .addOption(
+      new Option('--on-early-end <policy>', 'when the WAL ends before the target')
+        .choices(['promote-if-complete', 'fail'])
+        .default('promote-if-complete'),
+    )
+    .option('--role <old=new>', 'rename a role and give it a new password; may be repeated', collectRole, [])
+    .addOption(
+      new Option('--other-login-roles <what>', 'lock or keep the other roles that can log in').choices(['lock', 'keep']).default('lock'),
+    )
+    .option('--check <sql = value>', 'a query and the value it must give; may be repeated', collectCheck, [])
+    .option('--listen-addresses <addresses>', "default: the host's configuration")
+    .option('--allow-from <cidr...>', 'networks that may log in; default: loopback')
+    .option('--no-agent-check', 'start it even when no agent answers on the host; it then has half a minute to come up')
+    .option('--no-wait', 'only start it, and print its id')
+    .addHelpText('after', restoreExamples)
+    .action(async (cluster: string, _options: object, command: Command) => restore(cluster, optionsOf<RestoreOptions>(command)));
+  program
+    .command('status')
+    .argument('<id>', 'id of a restore or base backup')
+    .description('tell where an operation stands')
+    .addHelpText('after', '\nExample:\n  walkback status restore/db-1/srv/shop-1157')
+    .action(async (id: string, _options: object, command: Command) => status(id, optionsOf(command)));
+  program
+    .command('promote')
+    .argument('<id>', 'id of a restore that is paused at its target')
+    .description('end the pause: the restored cluster becomes one of its own')
+    .option('--no-wait', 'do not wait for the landing')
+    .addHelpText('after', '\nExample:\n  walkback promote restore/db-1/srv/shop-1157')
+    .action(async (id: string, _options: object, command: Command) => promote(id, optionsOf<{ wait: boolean }>(command)));
+  program
+    .command('cancel')
+    .argument('<id>', 'id of a running restore or base backup')
+    .description('stop an operation: nothing is left running, and what was restored so far is kept and named')
+    .addHelpText('after', '\nExample:\n  walkback cancel restore/db-1/srv/shop-1157')
+    .action(async (id: string, _options: object, command: Command) => cancel(id, optionsOf(command)));
+}
+
+async function restore(cluster: string, options: RestoreOptions): Promise<void> {
+  const output = outputOf(options);
+  // What can be told without any server is told first.
+  const target = parseRecoveryTarget(options.to);
+  const loaded = await configurationOf(options);
+  const { clusterOf } = await import('../../config/configuration.ts');
+  const request = requestOf({
+    cluster,
+    target,
+    options,
+    host: options.host ?? hostOf(loaded.configuration, clusterOf(loaded.configuration, cluster)),
+  });
+  await withClient(loaded, async (client) => {
+    const handle = await client.startRestore(request, { requireAgent: options.agentCheck });
+    const instant =
+      target.kind === 'time'
+        ? `${formatInstant(target.time)} (here: ${new Date(target.time).toLocaleString()})`
+        : 'the end of the archived WAL';
+    output.note(`Restore ${handle.workflowId} of ${cluster} to ${instant} is started.`);
+    await noteMissingWorker(client, output);
+    if (!options.wait) return output.answer({ ok: true, workflowId: handle.workflowId }, handle.workflowId);
+    await answerReport(handle, output);
+  });
+}
+
+function requestOf(parts: { cluster: string; target: RestoreRequest['target']; options: RestoreOptions; host: string }): RestoreRequest {
+  const { cluster, target, options, host } = parts;
+  return {
+    cluster,
+    name: options.as,
+    host,
+    target,
+    dataDirectory: options.dataDirectory,
+    port: options.port,
+    source: options.source,
+    onEarlyEnd: options.onEarlyEnd,
+    atTarget: options.atTarget,
+    roles: options.role,
+    otherLoginRoles: options.otherLoginRoles,
+    checks: options.check,
+    ...(options.listenAddresses === undefined ? {} : { listenAddresses: options.listenAddresses }),
+    ...(options.allowFrom === undefined ? {} : { allowFrom: options.allowFrom }),
+  };
+}
+
+function hostOf(configuration: Configuration, cluster: Configuration['clusters'][number]): string {
+  const host = cluster.host ?? configuration.host.id;
+  if (host !== undefined) return host;
+  throw new WalkbackError('INVALID_REQUEST', `Nothing says on which host to restore "${cluster.name}".`, {
+    hint: 'Give --host, or set the host of the cluster in walkback.yaml.',
+  });
+}
+
+async function answerReport(handle: RestoreHandle, output: Output): Promise<void> {
+  const report = await follow(handle, output);
+  output.answer({ ok: true, workflowId: handle.workflowId, report }, renderLandingReport(report));
+}
+
+async function status(id: string, options: CommonOptions): Promise<void> {
+  const output = outputOf(options);
+  await withClient(await configurationOf(options), async (client) => {
+    const progress = await client.getRestore(id).progress();
+    const lines = [
+      `${id}: ${progress.status}`,
+      `${progress.phase}: ${progress.summary}`,
+      ...(progress.waitingFor === null || progress.waitingFor === undefined ? [] : [`waiting for ${progress.waitingFor}`]),
+      ...progress.steps.map(renderStep),
+    ];
+    output.answer({ ok: true, workflowId: id, ...progress }, lines.join('\n'));
+  });
+}
+
+async function promote(id: string, options: CommonOptions & { readonly wait: boolean }): Promise<void> {
+  const output = outputOf(options);
+  await withClient(await configurationOf(options), async (client) => {
+    const handle = client.getRestore(id);
+    await handle.promote();
+    if (!options.wait) return output.answer({ ok: true, workflowId: id }, `${id} is being promoted.`);
+    await answerReport(handle, output);
+  });
+}
+
+async function cancel(id: string, options: CommonOptions): Promise<void> {
+  const output = outputOf(options);
+  await withClient(await configurationOf(options), async (client) => {
+    await client.getRestore(id).cancel();
+    output.answer({ ok: true, workflowId: id }, `${id} is asked to stop; \`walkback status ${id}\` tells when it has.`);
+  });
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
+  throw new InvalidArgumentError('A port is a number from 1 to 65535.');
+}
+
+/** `old=new`, `old=new,password=/path`, `old=new,password=/path,old=/path` */
+function collectRole(text: string, before: readonly RoleSwap[]): readonly RoleSwap[] {
+  const [names = '', ...rest] = text.split(',');
+  const [role, newName, ...more] = names.split('=');
+  const files = new Map(rest.map((part) => [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)]));
+  const known = [...files.keys()].every((key) => key === 'password' || key === 'old');
+  if (role === undefined || newName === undefined || role === '' || newName === '' || more.length > 0 || !known) {
+    throw new InvalidArgumentError('Write OLD=NEW, and if you like ,password=/file and ,old=/file after it.');
+  }
+  const [passwordFile, oldPasswordFile] = [files.get('password'), files.get('old')];
+  const password = passwordFile === undefined ? ({ kind: 'generate' } as const) : ({ kind: 'file', path: passwordFile } as const);
+  return [...before, { role, newName, password, ...(oldPasswordFile === undefined ? {} : { oldPasswordFile }) }];
+}
+
+/** `SELECT count(*) FROM customers = 5`: what stands behind the last equals sign is the expected value. */
+function collectCheck(text: string, before: readonly DataCheck[]): readonly DataCheck[] {
+  const at = text.lastIndexOf('=');
+  const sql = text.slice(0, at).trim();
+  if (at < 1 || sql === '') throw new InvalidArgumentError('Write a query, an equals sign and the value it must give.');
+  return [...before, { sql, expected: text.slice(at + 1).trim() }];
+}

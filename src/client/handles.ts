@@ -1,0 +1,117 @@
+/** A running or ended operation, by its workflow id. */
+import { type Client, type WorkflowHandle, WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
+import { WorkflowNotFoundError } from '@temporalio/common';
+import { WalkbackError } from '../domain/errors.ts';
+import type { ActivityProgress } from '../activities/types.ts';
+import { walkbackErrorOfFailure } from '../temporal/failures.ts';
+import {
+  type BackupProgress,
+  type BaseBackupReport,
+  type LandingReport,
+  type PromoteAccepted,
+  promoteUpdate,
+  type RestoreProgress,
+} from '../workflows/contract.ts';
+import { pendingProgress } from './pending-progress.ts';
+
+/** How far an operation is: its own word, and what its running activity says. */
+export type RestoreFollowUp<Progress> = Progress & {
+  readonly status: 'running' | 'completed' | 'failed' | 'cancelled';
+  /** Bytes and positions of the step that runs now; undefined between steps. */
+  readonly activity: ActivityProgress | undefined;
+};
+
+/** Any operation of ours. */
+export interface OperationHandle<Progress, Result> {
+  readonly workflowId: string;
+  /** Where it stands. Needs a running worker. @throws WalkbackError NOT_FOUND, NO_WORKER */
+  progress(): Promise<RestoreFollowUp<Progress>>;
+  /** Waits for the end. @throws WalkbackError with the code it failed with; CANCELLED when it was cancelled */
+  result(): Promise<Result>;
+  /** Asks it to stop what runs; resolves when the request is recorded, `result()` tells the end. */
+  cancel(): Promise<void>;
+}
+
+/** A restore. */
+export interface RestoreHandle extends OperationHandle<RestoreProgress, LandingReport> {
+  /** Ends the pause at the target. @throws WalkbackError NOT_PAUSED in every other phase */
+  promote(): Promise<PromoteAccepted>;
+}
+
+/** A base backup. */
+export type BackupHandle = OperationHandle<BackupProgress, BaseBackupReport>;
+
+/** How long one answer of Temporal may take. */
+const callTimeoutMs = 15_000;
+
+/** Makes the handle of an operation that exists or existed. */
+export function operationHandle<Progress, Result>(client: Client, workflowId: string): OperationHandle<Progress, Result> {
+  const handle = client.workflow.getHandle(workflowId);
+  return {
+    workflowId,
+    progress: () => translated(workflowId, () => client.withDeadline(Date.now() + callTimeoutMs, () => readProgress<Progress>(handle))),
+    result: () => translated(workflowId, async () => (await handle.result()) as Result),
+    cancel: () => translated(workflowId, async () => void (await handle.cancel())),
+  };
+}
+
+/** Makes the handle of a restore. */
+export function restoreHandle(client: Client, workflowId: string): RestoreHandle {
+  const handle = client.workflow.getHandle(workflowId);
+  return {
+    ...operationHandle<RestoreProgress, LandingReport>(client, workflowId),
+    promote: () => translated(workflowId, () => client.withDeadline(Date.now() + callTimeoutMs, () => promote(handle))),
+  };
+}
+
+async function promote(handle: WorkflowHandle): Promise<PromoteAccepted> {
+  try {
+    return await handle.executeUpdate<PromoteAccepted, []>(promoteUpdate, { args: [] });
+  } catch (error) {
+    if (!hasEnded(error)) throw error;
+    throw new WalkbackError('NOT_PAUSED', `The restore "${handle.workflowId}" is not paused at its target: it has ended.`, { cause: error });
+  }
+}
+
+async function readProgress<Progress>(handle: WorkflowHandle): Promise<RestoreFollowUp<Progress>> {
+  const [description, progress] = await Promise.all([handle.describe(), handle.query<Progress>('progress')]);
+  return { ...progress, status: statusOf(description.status.name), activity: pendingProgress(description) };
+}
+
+function statusOf(name: string): RestoreFollowUp<unknown>['status'] {
+  if (name === 'RUNNING') return 'running';
+  if (name === 'COMPLETED') return 'completed';
+  return name === 'CANCELLED' ? 'cancelled' : 'failed';
+}
+
+/** The server says of an operation that has ended that it is not found, too. */
+function hasEnded(error: unknown): boolean {
+  return error instanceof WorkflowNotFoundError && /already completed/i.test(error.message);
+}
+
+async function translated<T>(workflowId: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw clientError(error, workflowId);
+  }
+}
+
+/** What a caller gets to see of Temporal's errors. */
+export function clientError(error: unknown, workflowId: string): WalkbackError {
+  if (error instanceof WorkflowNotFoundError) {
+    const ended = hasEnded(error);
+    return new WalkbackError('NOT_FOUND', `There is no ${ended ? 'running ' : ''}operation with the id "${workflowId}"${ended ? ': it has ended' : ''}.`, {
+      ...(ended ? { hint: `\`walkback status ${workflowId}\` tells how.` } : {}),
+      cause: error,
+    });
+  }
+  if (error instanceof WorkflowFailedError || error instanceof WorkflowUpdateFailedError) return walkbackErrorOfFailure(error);
+  if (error instanceof Error && /DEADLINE_EXCEEDED|no poller|Workflow worker/i.test(error.message)) {
+    return new WalkbackError('NO_WORKER', `No walkback worker answers for "${workflowId}".`, { cause: error });
+  }
+  if (error instanceof Error && /UNAVAILABLE|ECONNREFUSED/i.test(`${error.message} ${String(error.cause)}`)) {
+    return new WalkbackError('TEMPORAL_UNREACHABLE', `Temporal does not answer: ${error.message}.`, { cause: error });
+  }
+  return walkbackErrorOfFailure(error);
+}

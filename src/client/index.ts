@@ -1,0 +1,16 @@
+/**
+ * The library that other services import: start a restore, follow it, decide, read its report. It speaks to Temporal and to nothing else:
+ * importing it loads no worker, no SDK for S3 and no database driver.
+ */
+export { createWalkbackClient, type StartRestoreOptions, type WalkbackClient, type WalkbackClientOptions } from './walkback-client.ts';
+export type { BackupHandle, OperationHandle, RestoreHandle } from './handles.ts';
+export type { RestoreFollowUp } from './handles.ts';
+export { createBackupSchedules, type BackupSchedule, type BackupSchedules, type BackupScheduleOptions } from './schedules.ts';
+export { type ErrorCode, WalkbackError } from '../domain/errors.ts';
+export { parseInstant, type Instant } from '../domain/instant.ts';
+export { parseRecoveryTarget, type RecoveryTarget } from '../domain/recovery-target.ts';
+export type { BaseBackup } from '../domain/base-backup.ts';
+export type { LandingReport } from '../domain/landing-report.ts';
+export { renderLandingReport } from '../domain/landing-report.ts';
+export type { DataCheck, PasswordReference, RestoreRequest, RoleSwap } from '../domain/restore-request.ts';
+export type { BackupProgress, BaseBackupReport, EnableArchivingReport, EnableProgress, RestoreProgress } from '../workflows/contract.ts';

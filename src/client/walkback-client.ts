@@ -1,0 +1,193 @@
+/** Starts and finds operations. */
+import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
+import type { BaseBackup } from '../domain/base-backup.ts';
+import { WalkbackError } from '../domain/errors.ts';
+import { type Instant, microsecondsOf } from '../domain/instant.ts';
+import { completeRestoreRequest, isClusterName, type RestoreRequest } from '../domain/restore-request.ts';
+import { describeTarget } from '../domain/recovery-target.ts';
+import { controlTaskQueue, hostTaskQueue } from '../domain/task-queues.ts';
+import { backupWorkflowId, enableWorkflowId, restoreWorkflowId } from '../domain/workflow-ids.ts';
+import { connectTemporal, type TemporalSettings } from '../temporal/connection.ts';
+import { type OperationAttributes, operationAttributes } from '../temporal/search-attributes.ts';
+import type {
+  BackupProgress,
+  BaseBackupReport,
+  EnableArchivingReport,
+  EnableArchivingRequest,
+  EnableProgress,
+} from '../workflows/contract.ts';
+import { workflowTypes } from '../workflows/contract.ts';
+import { type BackupHandle, clientError, operationHandle, type OperationHandle, restoreHandle, type RestoreHandle } from './handles.ts';
+import { isPolled } from './pollers.ts';
+import { type BackupSchedules, createBackupSchedules } from './schedules.ts';
+
+/** Where Temporal is, and which workers answer. */
+export interface WalkbackClientOptions extends TemporalSettings {
+  /** Task queue of the workers. Default `walkback`. */
+  readonly taskQueue?: string;
+  /** A client of your own; then nothing is connected or closed here. */
+  readonly client?: Client;
+}
+
+/** How a restore is started. */
+export interface StartRestoreOptions {
+  /** Refuse when no agent answers on the host. Default true; without it a host that starts within half a minute is in time. */
+  readonly requireAgent?: boolean;
+}
+
+/** The client library. Close it with `await using` or `close()`. */
+export interface WalkbackClient extends AsyncDisposable {
+  /**
+   * Starts a restore and returns at once.
+   * @throws WalkbackError INVALID_REQUEST, INVALID_INSTANT, TARGET_IN_FUTURE, NO_AGENT_ON_HOST before anything is started; ALREADY_RUNNING
+   * when a restore into that directory of that host runs already
+   */
+  startRestore(request: RestoreRequest, options?: StartRestoreOptions): Promise<RestoreHandle>;
+  /** Starts a base backup. @throws WalkbackError INVALID_REQUEST, ALREADY_RUNNING */
+  startBackup(request: { readonly cluster: string }): Promise<BackupHandle>;
+  /** Starts to make a cluster archive its WAL. @throws WalkbackError INVALID_REQUEST, ALREADY_RUNNING */
+  startEnable(request: EnableArchivingRequest): Promise<OperationHandle<EnableProgress, EnableArchivingReport>>;
+  /** Finds a restore by its id, running or ended. */
+  getRestore(id: string): RestoreHandle;
+  /** Finds a base backup by its id, `backup/CLUSTER`. */
+  getBackup(id: string): BackupHandle;
+  /** The newest base backups of a cluster, oldest first. `limit` defaults to 100, which is the most. */
+  listBackups(request: { readonly cluster: string; readonly limit?: number }): Promise<readonly BaseBackup[]>;
+  /** Does a worker take work? Without one an operation can be started, and waits until one comes. */
+  hasWorker(): Promise<boolean>;
+  /** Schedules of base backups. */
+  readonly schedules: BackupSchedules;
+  close(): Promise<void>;
+}
+
+/** As many backups as fit in one answer of Temporal (64 KiB, design.md section 2). */
+const listLimitMaximum = 100;
+const listTimeoutMs = 60_000;
+
+/** Connects to Temporal. @throws WalkbackError TEMPORAL_UNREACHABLE, INVALID_CONFIGURATION */
+export async function createWalkbackClient(options: WalkbackClientOptions = {}): Promise<WalkbackClient> {
+  const taskQueue = options.taskQueue ?? controlTaskQueue;
+  const own = options.client === undefined ? await connectTemporal(options) : undefined;
+  const client = options.client ?? own?.client;
+  if (client === undefined) throw new WalkbackError('INTERNAL', 'There is no Temporal client.');
+  const close = async () => await own?.[Symbol.asyncDispose]();
+  const start = (operation: StartOptions) => startOperation(client, taskQueue, operation);
+  return {
+    startRestore: async (request, { requireAgent = true } = {}) => {
+      const complete = completeRestoreRequest(request, new Date());
+      if (requireAgent) await assertAgentAnswers(client, complete.host);
+      const workflowId = restoreWorkflowId(complete.host, complete.dataDirectory);
+      const target = complete.target.kind === 'time' ? { target: dateOf(complete.target.time) } : {};
+      const attributes = { operation: 'restore', cluster: complete.cluster, host: complete.host, ...target } as const;
+      const summary = `Restore ${complete.cluster} to ${describeTarget(complete.target)} as ${complete.name}`;
+      await start({ type: workflowTypes.pointInTimeRestore, workflowId, input: complete, summary, attributes });
+      return restoreHandle(client, workflowId);
+    },
+    startBackup: async ({ cluster }) => {
+      const workflowId = backupWorkflowId(assertClusterName(cluster));
+      await start({
+        type: workflowTypes.baseBackup,
+        workflowId,
+        input: { cluster },
+        summary: `Base backup of ${cluster}`,
+        attributes: { operation: 'base-backup', cluster },
+      });
+      return operationHandle<BackupProgress, BaseBackupReport>(client, workflowId);
+    },
+    startEnable: async (request) => {
+      const workflowId = enableWorkflowId(assertClusterName(request.cluster));
+      const { cluster } = request;
+      await start({
+        type: workflowTypes.enableArchiving,
+        workflowId,
+        input: request,
+        summary: `Enable archiving of ${cluster}`,
+        attributes: { operation: 'enable', cluster },
+      });
+      return operationHandle<EnableProgress, EnableArchivingReport>(client, workflowId);
+    },
+    getRestore: (id) => restoreHandle(client, id),
+    getBackup: (id) => operationHandle<BackupProgress, BaseBackupReport>(client, id),
+    listBackups: ({ cluster, limit = listLimitMaximum }) => listBackups(client, taskQueue, { cluster: assertClusterName(cluster), limit }),
+    hasWorker: () => asked(taskQueue, () => isPolled(client, taskQueue, 'workflow')),
+    schedules: createBackupSchedules(client, taskQueue),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+interface StartOptions {
+  readonly type: string;
+  readonly workflowId: string;
+  readonly input: unknown;
+  readonly summary: string;
+  readonly attributes: OperationAttributes;
+}
+
+async function startOperation(client: Client, taskQueue: string, options: StartOptions): Promise<void> {
+  const { type, workflowId, input, summary, attributes } = options;
+  try {
+    await client.workflow.start(type, {
+      taskQueue,
+      workflowId,
+      args: [input],
+      staticSummary: summary,
+      typedSearchAttributes: operationAttributes(attributes),
+    });
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw clientError(error, workflowId);
+    throw new WalkbackError('ALREADY_RUNNING', `"${workflowId}" is running already.`, {
+      hint: `Follow it with \`walkback status ${workflowId}\`.`,
+      facts: { workflowId },
+      cause: error,
+    });
+  }
+}
+
+async function listBackups(
+  client: Client,
+  taskQueue: string,
+  request: { readonly cluster: string; readonly limit: number },
+): Promise<readonly BaseBackup[]> {
+  if (!Number.isInteger(request.limit) || request.limit < 1 || request.limit > listLimitMaximum) {
+    throw new WalkbackError('INVALID_REQUEST', `limit is a number from 1 to ${listLimitMaximum}, not ${request.limit}.`);
+  }
+  const workflowId = `list-backups/${request.cluster}/${crypto.randomUUID()}`;
+  try {
+    return await client.workflow.execute<(input: typeof request) => Promise<readonly BaseBackup[]>>(workflowTypes.listBaseBackups, {
+      taskQueue,
+      workflowId,
+      args: [request],
+      workflowExecutionTimeout: listTimeoutMs,
+      typedSearchAttributes: operationAttributes({ operation: 'list', cluster: request.cluster }),
+    });
+  } catch (error) {
+    throw clientError(error, workflowId);
+  }
+}
+
+async function assertAgentAnswers(client: Client, host: string): Promise<void> {
+  const queue = hostTaskQueue(host);
+  if (await asked(queue, () => isPolled(client, queue, 'activity'))) return;
+  throw new WalkbackError('NO_AGENT_ON_HOST', `No walkback agent answers on host "${host}".`, { facts: { host, taskQueue: queue } });
+}
+
+async function asked(subject: string, call: () => Promise<boolean>): Promise<boolean> {
+  try {
+    return await call();
+  } catch (error) {
+    throw clientError(error, subject);
+  }
+}
+
+function assertClusterName(cluster: string): string {
+  if (isClusterName(cluster)) return cluster;
+  throw new WalkbackError(
+    'INVALID_REQUEST',
+    `"${String(cluster)}" is not the name of a cluster: letters, digits, "_" and "-", at most 63.`,
+  );
+}
+
+function dateOf(instant: Instant): Date {
+  return new Date(Number(microsecondsOf(instant) / 1000n));
+}

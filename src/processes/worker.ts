@@ -1,0 +1,76 @@
+/** `walkback worker`: workflows, and activities that need only the archive. */
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { createControlActivities } from '../activities/control-activities.ts';
+import { archiveUrlForNewCluster, archiveUrlOf, clusterOf, type Configuration } from '../config/configuration.ts';
+import type { LoadedConfiguration } from '../config/load.ts';
+import { messageOf, WalkbackError } from '../domain/errors.ts';
+import type { Connection } from '@temporalio/client';
+import { connectTemporal, type TemporalSettings } from '../temporal/connection.ts';
+import { registerSearchAttributes } from '../temporal/search-attributes.ts';
+import type { ProcessLog } from './log.ts';
+import { OpenStores } from './stores.ts';
+import { runTemporalWorker } from './temporal-worker.ts';
+import type { ClusterPlace } from '../activities/types.ts';
+
+/** How the process runs. */
+export interface RunProcessOptions {
+  readonly loaded: LoadedConfiguration;
+  readonly log: ProcessLog;
+  readonly signal: AbortSignal;
+  /** Called once, when the process takes work. */
+  readonly onReady: () => void;
+}
+
+const cachedWorkflowsMaximum = 500;
+
+/** Runs until the signal. */
+export async function runWorker({ loaded, log, signal, onReady }: RunProcessOptions): Promise<void> {
+  const { configuration, secrets } = loaded;
+  await using stores = new OpenStores(configuration, secrets);
+  const { profile } = configuration.temporal;
+  const temporal: TemporalSettings = profile === undefined ? {} : { profile };
+  const activities = createControlActivities({
+    locateCluster: (cluster) => placeOf(configuration, cluster),
+    archiveUrlForNewCluster: (source, name) => archiveUrlForNewCluster(configuration, source, name),
+    openStore: (url) => stores.open(url),
+  });
+  await runTemporalWorker({
+    temporal,
+    worker: { taskQueue: configuration.temporal.taskQueue, activities, maxCachedWorkflows: cachedWorkflowsMaximum, ...workflowSource() },
+    log,
+    signal,
+    prepare: () => prepareNamespace(temporal, log),
+    onReady,
+  });
+}
+
+/** A server that does not let us register them may have them registered by hand; starting a workflow then says which is missing. */
+async function prepareNamespace(temporal: TemporalSettings, log: ProcessLog): Promise<void> {
+  await using connected = await connectTemporal(temporal);
+  try {
+    await registerSearchAttributes(connected.client.connection as Connection, connected.namespace);
+  } catch (error) {
+    log.warn({ reason: messageOf(error) }, 'The search attributes could not be registered.');
+  }
+}
+
+function placeOf(configuration: Configuration, name: string): ClusterPlace {
+  const cluster = clusterOf(configuration, name);
+  const host = cluster.host ?? configuration.host.id;
+  if (host === undefined) {
+    throw new WalkbackError('INVALID_CONFIGURATION', `Nothing says on which host the cluster "${name}" runs.`, {
+      hint: `Set clusters.${name}.host in walkback.yaml.`,
+    });
+  }
+  return { cluster: name, host, archiveUrl: archiveUrlOf(configuration, name), adminRole: cluster.user, database: cluster.database };
+}
+
+/** A published package carries a bundle made by its build; the source tree is bundled at the start. */
+function workflowSource(): { workflowBundle: { codePath: string } } | { workflowsPath: string } {
+  const bundle = fileURLToPath(new URL('../workflow-bundle.js', import.meta.url));
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  return existsSync(bundle)
+    ? { workflowBundle: { codePath: bundle } }
+    : { workflowsPath: fileURLToPath(new URL(`../workflows/index.${extension}`, import.meta.url)) };
+}

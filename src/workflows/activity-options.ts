@@ -1,0 +1,97 @@
+/**
+ * Every timeout and retry of every activity, in one table. `startToClose` bounds one attempt; `heartbeat` finds a dead worker and carries
+ * cancellation; `scheduleToStart` on a host's queue answers "is anyone there?" and is never retried by the server.
+ */
+import { type ActivityOptions, proxyActivities, type RetryPolicy } from '@temporalio/workflow';
+import type { ControlActivities, HostActivities } from '../activities/types.ts';
+
+/** Tries again for as long as the error is one that may pass; the catalogue in domain/errors.ts says which those are. */
+const patientRetry: RetryPolicy = {
+  initialInterval: '1s',
+  backoffCoefficient: 2,
+  maximumInterval: '30 seconds',
+  maximumAttempts: 100,
+};
+const briefRetry: RetryPolicy = {
+  initialInterval: '500ms',
+  backoffCoefficient: 2,
+  maximumInterval: '5 seconds',
+  maximumAttempts: 5,
+};
+
+/** How long a host may take to pick a step up before it counts as not there. */
+const hostAnswersWithin = '30 seconds';
+/** A step that was picked up once may wait this long for its host to come back, so that a restarted agent continues it. */
+const hostReturnsWithin = '10 minutes';
+
+const short: ActivityOptions = { startToCloseTimeout: '1 minute', retry: briefRetry };
+const onHost: ActivityOptions = {
+  startToCloseTimeout: '2 minutes',
+  scheduleToStartTimeout: hostReturnsWithin,
+  heartbeatTimeout: '15 seconds',
+  retry: patientRetry,
+};
+const firstOnHost: ActivityOptions = { ...onHost, scheduleToStartTimeout: hostAnswersWithin, retry: briefRetry };
+const longOnHost: ActivityOptions = { ...onHost, startToCloseTimeout: '7 days' };
+
+const control = {
+  planRestore: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
+  locateCluster: short,
+  listBaseBackups: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
+  storeLandingReport: { startToCloseTimeout: '1 minute', retry: patientRetry },
+} satisfies Record<keyof ControlActivities, ActivityOptions>;
+
+const host = {
+  checkHost: firstOnHost,
+  releaseClaim: firstOnHost,
+  flushSource: { ...firstOnHost, startToCloseTimeout: '10 minutes' },
+  stopSource: { ...firstOnHost, startToCloseTimeout: '30 minutes' },
+  createDataDirectory: onHost,
+  fetchBaseBackup: longOnHost,
+  configureRecovery: onHost,
+  startPostgres: { ...onHost, startToCloseTimeout: '30 minutes' },
+  awaitRecovery: longOnHost,
+  promotePaused: onHost,
+  swapRoles: onHost,
+  runChecks: { ...onHost, startToCloseTimeout: '6 hours' },
+  openToClients: { ...onHost, startToCloseTimeout: '30 minutes' },
+  abandonRestore: { ...onHost, startToCloseTimeout: '30 minutes' },
+  checkBackupSource: firstOnHost,
+  copyBaseBackup: longOnHost,
+  awaitWalArchived: { ...longOnHost, startToCloseTimeout: '12 hours' },
+  completeBaseBackup: onHost,
+  configureArchiving: firstOnHost,
+  restartSource: { ...onHost, startToCloseTimeout: '30 minutes' },
+  proveArchiving: { ...onHost, startToCloseTimeout: '10 minutes' },
+} satisfies Record<keyof HostActivities, ActivityOptions>;
+
+/** An activity, called with a summary that the Temporal UI shows on its row. */
+export type Summarized<T> = {
+  readonly [K in keyof T]: T[K] extends (input: infer I) => infer R ? (summary: string, input: I) => R : never;
+};
+
+/** The activities that need only the archive. */
+export function controlActivities(): Summarized<ControlActivities> {
+  return proxies<ControlActivities>(control, undefined);
+}
+
+/** The activities of one host. */
+export function hostActivities(taskQueue: string): Summarized<HostActivities> {
+  return proxies<HostActivities>(host, taskQueue);
+}
+
+function proxies<T extends object>(table: Readonly<Record<keyof T, ActivityOptions>>, taskQueue: string | undefined): Summarized<T> {
+  const queue = taskQueue === undefined ? {} : { taskQueue };
+  const call = (name: keyof T) => (summary: string, input: unknown) => {
+    const proxy = proxyActivities<Record<string, (input: unknown) => Promise<unknown>>>({
+      ...table[name],
+      ...queue,
+      summary: summary.slice(0, summaryMaximumLength),
+    });
+    return proxy[String(name)]?.(input);
+  };
+  return Object.fromEntries((Object.keys(table) as (keyof T)[]).map((name) => [name, call(name)])) as Summarized<T>;
+}
+
+/** The server takes 400 bytes of payload. */
+const summaryMaximumLength = 200;

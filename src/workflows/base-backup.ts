@@ -1,0 +1,61 @@
+/** A base backup, step by step; and the run that a schedule starts, which takes it under the cluster's fixed id. */
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import { defineQuery, executeChild, isCancellation, setHandler } from '@temporalio/workflow';
+import { hostTaskQueue } from '../domain/task-queues.ts';
+import { backupWorkflowId } from '../domain/workflow-ids.ts';
+import { controlActivities, hostActivities } from './activity-options.ts';
+import type { BackupPhase, BackupProgress, BaseBackupReport, BaseBackupRequest, ScheduledBackupReport } from './contract.ts';
+import { progressQuery } from './contract.ts';
+import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
+import { renderClusterDetails } from './render-details.ts';
+import { StepRecorder } from './step-recorder.ts';
+
+const backupProgress = defineQuery<BackupProgress>(progressQuery);
+
+/** Takes a base backup of a cluster; it counts once WAL through its end is archived and its sentinel is written. */
+export async function baseBackup(request: BaseBackupRequest): Promise<BaseBackupReport> {
+  const steps = new StepRecorder<BackupPhase>('check-source', (state) => renderClusterDetails(request.cluster, state));
+  setHandler(backupProgress, () => steps.state, { description: 'Where the base backup stands, and the steps done' });
+  return await failingAsApplicationFailure(() => takeBaseBackup(request, steps));
+}
+
+async function takeBaseBackup(request: BaseBackupRequest, steps: StepRecorder<BackupPhase>): Promise<BaseBackupReport> {
+  const startedMs = Date.now();
+  const { cluster } = request;
+  const { value: place } = await controlActivities().locateCluster(`Find where ${cluster} lives`, { cluster });
+  const host = hostActivities(hostTaskQueue(place.host));
+  const job = { cluster, archiveUrl: place.archiveUrl };
+  try {
+    await steps.run('check-source', `Check that ${cluster} archives its WAL`, (summary) => host.checkBackupSource(summary, job));
+    const copied = await steps.run('copy-files', `Copy the files of ${cluster} into the archive`, (summary) =>
+      host.copyBaseBackup(summary, job),
+    );
+    await steps.run('await-wal', `Wait until ${copied.finishSegment} is archived`, (summary) =>
+      host.awaitWalArchived(summary, { job, copied }),
+    );
+    const backup = await steps.run('complete', `Write the sentinel of ${copied.uploaded.backup.name}`, (summary) =>
+      host.completeBaseBackup(summary, { job, copied }),
+    );
+    steps.enter('done', `${backup.name} is in the archive`);
+    return { backup, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs };
+  } catch (error) {
+    steps.enter('failed', isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, place.host).message);
+    throw isCancellation(error) ? error : walkbackErrorOf(error, place.host);
+  }
+}
+
+/** What a schedule starts: a backup that runs already is no failure, but a run to skip. */
+export async function scheduledBaseBackup(request: BaseBackupRequest): Promise<ScheduledBackupReport> {
+  try {
+    const report = await executeChild(baseBackup, {
+      workflowId: backupWorkflowId(request.cluster),
+      args: [request],
+      parentClosePolicy: 'REQUEST_CANCEL',
+      staticSummary: `Scheduled base backup of ${request.cluster}`,
+    });
+    return { outcome: 'taken', backup: report.backup.name };
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    return { outcome: 'skipped', reason: `a base backup of ${request.cluster} is running already` };
+  }
+}

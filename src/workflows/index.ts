@@ -1,0 +1,5 @@
+/** Every workflow; an exported function's name is its type. */
+export { baseBackup, scheduledBaseBackup } from './base-backup.ts';
+export { enableArchiving } from './enable-archiving.ts';
+export { listBaseBackups } from './list-base-backups.ts';
+export { pointInTimeRestore } from './point-in-time-restore.ts';

@@ -1,0 +1,248 @@
+/**
+ * The main job: a cluster comes back as it was at an instant, as a new cluster with credentials of its own. Read it top to bottom: each step
+ * is one activity that may be retried; what happens next is decided here, on values.
+ */
+import { CancellationScope, condition, isCancellation, setHandler, workflowInfo } from '@temporalio/workflow';
+import type { OpenedCluster, PlannedRestore, RestoreJob } from '../activities/types.ts';
+import type { SourceProof } from '../domain/early-end.ts';
+import { WalkbackError } from '../domain/errors.ts';
+import type { CheckReport, LandingReport } from '../domain/landing-report.ts';
+import { describeTarget } from '../domain/recovery-target.ts';
+import { type CompleteRestoreRequest, completeRestoreRequest } from '../domain/restore-request.ts';
+import { hostTaskQueue } from '../domain/task-queues.ts';
+import { controlActivities, hostActivities } from './activity-options.ts';
+import type { RestorePhase, RestoreRequest } from './contract.ts';
+import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
+import { recoverToTarget, type Recovered } from './recover-to-target.ts';
+import { promote, restoreProgress } from './restore-messages.ts';
+import { renderRestoreDetails } from './render-details.ts';
+import { StepRecorder } from './step-recorder.ts';
+
+/** Restores a cluster to a target; the result is the landing report. Fails with a code of domain/errors.ts as the failure's type. */
+export async function pointInTimeRestore(input: RestoreRequest): Promise<LandingReport> {
+  const steps = new StepRecorder<RestorePhase>('plan', (state) => renderRestoreDetails(input, state));
+  const decision = { promote: false };
+  setHandler(restoreProgress, () => steps.state, { description: 'Where the restore stands, and the steps done' });
+  setHandler(
+    promote,
+    () => {
+      decision.promote = true;
+      return { accepted: true } as const;
+    },
+    {
+      description: 'Ends the pause at the target: the restored cluster becomes one of its own',
+      validator: () => {
+        if (steps.state.phase === 'paused-at-target') return;
+        throw new WalkbackError('NOT_PAUSED', `The restore is not paused at its target: it is in the phase ${steps.state.phase}.`);
+      },
+    },
+  );
+  return await failingAsApplicationFailure(() => restore(input, steps, decision));
+}
+
+type Steps = StepRecorder<RestorePhase>;
+
+async function restore(input: RestoreRequest, steps: Steps, decision: { promote: boolean }): Promise<LandingReport> {
+  const startedMs = Date.now();
+  const control = controlActivities();
+  const request = completeRestoreRequest(input, new Date());
+  const host = hostActivities(hostTaskQueue(request.host));
+
+  const first = await steps.run('plan', `Plan a restore of ${request.cluster} to ${describeTarget(request.target)}`, (summary) =>
+    control.planRestore(summary, { request }),
+  );
+  const { sourceProof, job } = await claimAndProve(request, first, steps);
+
+  try {
+    await steps.run('create-data-directory', `Create ${job.dataDirectory}`, (summary) => host.createDataDirectory(summary, job));
+    const fetched = await steps.run('fetch-base-backup', `Fetch ${job.plan.backup.name} to ${request.host}`, (summary) =>
+      host.fetchBaseBackup(summary, job),
+    );
+    const recovered = await recoverToTarget({ host, steps, request, job, sourceProof, promoted: () => untilPromoted(steps, decision) });
+    const swapped = await steps.run('swap-roles', `Replace the roles and passwords of ${job.name}`, (summary) =>
+      host.swapRoles(summary, { job, request }),
+    );
+    const checks = await steps.run('run-checks', `Ask the restored data ${request.checks.length} questions`, (summary) =>
+      host.runChecks(summary, { job, request }),
+    );
+    assertChecksPassed(checks);
+    const opened = await steps.run('open-to-clients', `Open ${job.name} on port ${job.port}`, (summary) =>
+      host.openToClients(summary, { job, request }),
+    );
+    const report = reportOf({
+      request,
+      job,
+      recovered,
+      swapped,
+      checks,
+      opened,
+      fetchedBytes: fetched.bytes,
+      sourceProof,
+      steps,
+      startedMs,
+    });
+    await steps.run('report', 'Store the landing report in the archive', (summary) =>
+      control.storeLandingReport(summary, { archiveUrl: job.childArchiveUrl, report }),
+    );
+    steps.enter('done', `${job.name} is open on port ${job.port}`);
+    return { ...report, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs };
+  } catch (error) {
+    throw await abandon(error, { host, steps, job });
+  }
+}
+
+/** Up to the end of this nothing is made. What the check takes on the host, a name and a port, is given back when the restore goes no further. */
+async function claimAndProve(
+  request: CompleteRestoreRequest,
+  first: PlannedRestore,
+  steps: Steps,
+): Promise<{ readonly sourceProof: SourceProof | undefined; readonly job: RestoreJob }> {
+  const host = hostActivities(hostTaskQueue(request.host));
+  const claim = jobOf(request, first);
+  let isClaimed = false;
+  try {
+    await steps
+      .run('check-host', `Check ${request.dataDirectory} and port ${request.port} on ${request.host}`, (summary) =>
+        host.checkHost(summary, { request, job: claim }),
+      )
+      .catch(rethrowWithHost(request.host));
+    isClaimed = true;
+    const sourceProof = await closeSourceWal(request, first, steps);
+    const planned = await steps.run('prove-wal', 'Prove by listing that every WAL file is in the archive', (summary) =>
+      controlActivities().planRestore(summary, sourceProof === undefined ? { request } : { request, sourceProof }),
+    );
+    return { sourceProof, job: jobOf(request, planned) };
+  } catch (error) {
+    if (isClaimed || isCancellation(error)) await giveBack(host, claim);
+    throw error;
+  }
+}
+
+async function giveBack(host: ReturnType<typeof hostActivities>, claim: RestoreJob): Promise<void> {
+  try {
+    await CancellationScope.nonCancellable(() => host.releaseClaim(`Give back the name ${claim.name} and port ${claim.port}`, claim));
+  } catch {
+    // The host does not answer: its claim stays until a restore into the same directory takes it over. Why this restore ends is told instead.
+  }
+}
+
+/** Makes the source close its WAL, so that the archive holds every commit up to the target. A source that does not answer is no reason to stop. */
+async function closeSourceWal(request: CompleteRestoreRequest, planned: PlannedRestore, steps: Steps): Promise<SourceProof | undefined> {
+  const { cluster, archiveUrl, host } = planned.source;
+  const source = hostActivities(hostTaskQueue(host));
+  if (request.source === 'stop') {
+    return await steps
+      .run('stop-source', `Stop ${cluster} on ${host}`, (summary) =>
+        source.stopSource(summary, { cluster, archiveUrl, target: request.target }),
+      )
+      .catch(rethrowWithHost(host));
+  }
+  try {
+    return await steps.run('flush-source', `Make ${cluster} close its WAL segment, and wait until it is archived`, (summary) =>
+      source.flushSource(summary, { cluster, archiveUrl, target: request.target }),
+    );
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    steps.enter(
+      'flush-source',
+      `${cluster} could not close its WAL: ${walkbackErrorOf(error, host).message} Going on with what is archived.`,
+    );
+    return undefined;
+  }
+}
+
+async function untilPromoted(steps: Steps, decision: { promote: boolean }): Promise<void> {
+  steps.enter('paused-at-target', 'Paused at the target, read-only on the private socket', 'the update `promote`, or cancel');
+  await condition(() => decision.promote);
+}
+
+/** Whatever went wrong: PostgreSQL is stopped, the directory kept and unbootable, and both named in the error. */
+async function abandon(
+  error: unknown,
+  context: { host: ReturnType<typeof hostActivities>; steps: Steps; job: RestoreJob },
+): Promise<unknown> {
+  const { host, steps, job } = context;
+  const reason = isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, hostOf(job)).message;
+  const left = await CancellationScope.nonCancellable(async () => {
+    try {
+      const { kept } = await steps.run('abandon', `Stop ${job.name} and keep ${job.dataDirectory}`, (summary) =>
+        host.abandonRestore(summary, { job, reason }),
+      );
+      return kept
+        ? `The data directory ${job.dataDirectory} is kept, its server stopped; it cannot be started.`
+        : `Nothing was written to ${job.dataDirectory}.`;
+    } catch (problem) {
+      return `The data directory ${job.dataDirectory} could not be closed: ${walkbackErrorOf(problem, hostOf(job)).message} Look at it before anything else.`;
+    }
+  });
+  steps.enter('failed', `${reason} ${left}`);
+  if (isCancellation(error)) return error;
+  const original = walkbackErrorOf(error, hostOf(job));
+  return new WalkbackError(original.code, `${original.message} ${left}`, {
+    hint: original.hint,
+    facts: { ...original.facts, dataDirectory: job.dataDirectory },
+  });
+}
+
+function jobOf(request: CompleteRestoreRequest, planned: PlannedRestore): RestoreJob {
+  const { workflowId, runId } = workflowInfo();
+  const { cluster, name, dataDirectory, port, target, atTarget } = request;
+  const { archiveUrl, adminRole, database } = planned.source;
+  const place = { archiveUrl, childArchiveUrl: planned.childArchiveUrl, adminRole, database };
+  return { restoreId: workflowId, runId, cluster, name, dataDirectory, port, ...place, target, atTarget, plan: planned.plan };
+}
+
+function hostOf(job: RestoreJob): string {
+  return job.restoreId.split('/')[1] ?? job.restoreId;
+}
+
+function rethrowWithHost(host: string): (error: unknown) => never {
+  return (error) => {
+    throw isCancellation(error) ? error : walkbackErrorOf(error, host);
+  };
+}
+
+function assertChecksPassed(checks: readonly CheckReport[]): void {
+  const wrong = checks.filter((check) => !check.ok);
+  const [first] = wrong;
+  if (first === undefined) return;
+  const message = `${wrong.length} of ${checks.length} checks failed; the first, "${first.sql}", gave ${first.actual ?? 'NULL'} where ${first.expected ?? 'NULL'} was expected.`;
+  throw new WalkbackError('CHECK_FAILED', message, { facts: { sql: first.sql, expected: first.expected, actual: first.actual } });
+}
+
+interface ReportParts {
+  readonly request: CompleteRestoreRequest;
+  readonly job: RestoreJob;
+  readonly recovered: Recovered;
+  readonly swapped: { readonly roles: LandingReport['roles']; readonly locked: readonly string[] };
+  readonly checks: readonly CheckReport[];
+  readonly opened: OpenedCluster;
+  readonly fetchedBytes: number;
+  readonly sourceProof: SourceProof | undefined;
+  readonly steps: Steps;
+  readonly startedMs: number;
+}
+
+function reportOf(parts: ReportParts): LandingReport {
+  const { request, job, recovered, swapped, checks, opened } = parts;
+  return {
+    restoreId: job.restoreId,
+    cluster: request.cluster,
+    name: request.name,
+    host: request.host,
+    dataDirectory: request.dataDirectory,
+    port: request.port,
+    ...opened,
+    archive: job.childArchiveUrl,
+    requestedTarget: request.target,
+    ...recovered,
+    sourceFlushed: parts.sourceProof !== undefined,
+    backup: job.plan.backup.name,
+    fetchedBytes: parts.fetchedBytes,
+    roles: swapped.roles,
+    lockedRoles: swapped.locked,
+    checks,
+    steps: parts.steps.state.steps,
+    totalMilliseconds: Date.now() - parts.startedMs,
+  };
+}

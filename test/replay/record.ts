@@ -1,0 +1,112 @@
+/**
+ * Records the histories that test/replay replays: `node scripts/run.mjs node test/replay/record.ts DIRECTORY`. A recorded history stands for
+ * workflows that run somewhere: once released, it is kept as it is, and a changed workflow gets `patched` and a history of its own.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { Client, Connection } from '@temporalio/client';
+import type { OperationHandle } from '../../src/client/handles.ts';
+import { demoCluster, demoHost, type DemoSite, startDemoSite } from '../../src/demo/demo-site.ts';
+import { freePort } from '../../src/demo/local-services/free-port.ts';
+import { tellDemoStory } from '../../src/demo/demo-story.ts';
+import { parseInstant } from '../../src/domain/instant.ts';
+import type { RestoreRequest } from '../../src/domain/restore-request.ts';
+import { connectServer } from '../../src/postgres/connection.ts';
+import { waitUntil } from '../harness/wait-until.ts';
+
+const [directory] = process.argv.slice(2);
+if (directory === undefined) throw new TypeError('usage: record.ts DIRECTORY');
+
+await using site = await startDemoSite({ withUi: false });
+const connection = await Connection.connect({ address: site.temporal.address });
+const client = new Client({ connection });
+
+await record('base-backup.failed', await site.client.startBackup({ cluster: demoCluster }));
+const story = await tellDemoStory(site, (_line, step) => step());
+const [reached, endedEarly] = story.reports;
+if (reached === undefined || endedEarly === undefined) throw new Error('the story has two restores');
+await save('point-in-time-restore.target-reached', reached.workflowId);
+await save('point-in-time-restore.ended-early', endedEarly.workflowId);
+await save('base-backup.completed', `backup/${demoCluster}`);
+await save('enable-archiving.completed', `enable/${demoCluster}`);
+await record(
+  'point-in-time-restore.check-failed',
+  await site.client.startRestore(await request(site, { name: 'failed', checks: [{ sql: 'SELECT 1', expected: '2' }] })),
+);
+await recordPaused('point-in-time-restore.cancelled', 'cancelled', (handle) => handle.cancel());
+await recordPaused('point-in-time-restore.paused-and-promoted', 'promoted', (handle) => handle.promote());
+await recordCancelledBackup();
+await recordScheduled();
+await connection.close();
+
+/** Waits for the end, whatever it is, and saves the history. */
+async function record(name: string, handle: OperationHandle<unknown, unknown>): Promise<void> {
+  await handle.result().catch(() => undefined);
+  await save(name, handle.workflowId);
+}
+
+async function save(name: string, workflowId: string): Promise<void> {
+  const history = await client.workflow.getHandle(workflowId).fetchHistory();
+  await mkdir(directory ?? '', { recursive: true });
+  await writeFile(join(directory ?? '', `${name}.json`), `${historyToJSON(history)}\n`);
+  process.stderr.write(`${name}\n`);
+}
+
+async function recordPaused(
+  name: string,
+  cluster: string,
+  decide: (handle: Awaited<ReturnType<typeof site.client.startRestore>>) => Promise<unknown>,
+): Promise<void> {
+  const handle = await site.client.startRestore(await request(site, { name: cluster, atTarget: 'pause' }));
+  await waitUntil(async () => (await handle.progress()).phase === 'paused-at-target', { timeoutMs: 60_000, description: 'the pause' });
+  await decide(handle);
+  await record(name, handle);
+}
+
+/** The agent is stopped, so that the backup waits for a host and can be cancelled for certain. */
+async function recordCancelledBackup(): Promise<void> {
+  await site.agent.stop();
+  const handle = await site.client.startBackup({ cluster: demoCluster });
+  await waitUntil(async () => (await handle.progress()).phase === 'check-source', {
+    timeoutMs: 60_000,
+    description: 'the backup to wait for its host',
+  });
+  await handle.cancel();
+  await record('base-backup.cancelled', handle);
+  await site.start('agent');
+}
+
+async function recordScheduled(): Promise<void> {
+  await site.client.schedules.set({ cluster: demoCluster, cron: '0 2 * * *' });
+  await site.client.schedules.trigger(demoCluster);
+  const run = await waitUntil(
+    async () => {
+      for await (const execution of client.workflow.list({
+        query: `WorkflowType = 'scheduledBaseBackup' AND ExecutionStatus = 'Completed'`,
+      }))
+        return execution.workflowId;
+      return undefined;
+    },
+    { timeoutMs: 60_000, description: 'the scheduled backup' },
+  );
+  await save('scheduled-base-backup.taken', run);
+}
+
+/** A target between two commits. */
+async function request(where: DemoSite, wanted: Pick<RestoreRequest, 'name'> & Partial<RestoreRequest>): Promise<RestoreRequest> {
+  await using source = await connectServer(where.source.server);
+  await source.query('CREATE TABLE IF NOT EXISTS later (n int)');
+  const [row] = await source.query<{ now: string }>('SELECT clock_timestamp()::text AS now, pg_sleep(0.05)');
+  await source.query('INSERT INTO later VALUES (1)');
+  const dataDirectory = join(where.directory, wanted.name);
+  where.restored.push(dataDirectory);
+  return {
+    cluster: demoCluster,
+    host: demoHost,
+    target: { kind: 'time', time: parseInstant(row?.now ?? '') },
+    dataDirectory,
+    port: await freePort(),
+    ...wanted,
+  };
+}
