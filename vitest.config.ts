@@ -6,16 +6,18 @@ export default defineConfig({
     projects: [
       {
         extends: true,
+        // Seconds, not minutes: what needs a server of PostgreSQL or Temporal is an integration test.
         test: {
           name: 'unit',
           include: ['test/{domain,storage,archive,postgres,agent,config,client,cli,workflows}/**/*.test.ts', 'test/tidy.test.ts'],
+          exclude: ['test/postgres/server/**'],
         },
       },
       {
         extends: true,
         test: {
           name: 'integration',
-          include: ['test/{conformance,integration,replay}/**/*.test.ts'],
+          include: ['test/{conformance,integration,replay,postgres/server}/**/*.test.ts'],
           globalSetup: ['test/harness/global-setup.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,

@@ -13,7 +13,7 @@ const notOurs: ReadonlySet<string> = new Set(['node_modules', 'dist', '.git', '.
 const fileLinesMaximum = 320;
 const functionLinesMaximum = 75;
 /** Here a peer of the test is slow, not the test: a server that dawdles, a process that hangs. */
-const slowOnPurpose: ReadonlySet<string> = new Set(['test/storage/s3-faults.test.ts', 'test/integration/scripts.test.ts']);
+const slowOnPurpose: ReadonlySet<string> = new Set(['test/conformance/s3-faults.test.ts', 'test/integration/scripts.test.ts']);
 const lintTimeoutMs = 30_000;
 
 interface SourceFile {

@@ -1,11 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { connectServer } from '../../src/postgres/connection.ts';
-import { proveCredentials } from '../../src/postgres/credentials-proof.ts';
-import { createTemporaryRole, replaceRoles, swapRoles, type SwapRolesOptions } from '../../src/postgres/roles.ts';
-import { computeScramVerifier } from '../../src/postgres/scram.ts';
-import { availableInstallations, createTestCluster, type TestCluster } from '../harness/postgres.ts';
+import { connectServer } from '../../../src/postgres/connection.ts';
+import { proveCredentials } from '../../../src/postgres/credentials-proof.ts';
+import { createTemporaryRole, replaceRoles, swapRoles, type SwapRolesOptions } from '../../../src/postgres/roles.ts';
+import { computeScramVerifier } from '../../../src/postgres/scram.ts';
+import { availableInstallations, createTestCluster, type TestCluster } from '../../harness/postgres.ts';
 
 const installations = await availableInstallations();
 const clear = { old: 'old-Secret-1', other: 'other-Secret-2', new: 'new-Secret-3', admin: 'admin-Secret-4' };

@@ -4,16 +4,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type RecoverySummary, summarizeRecovery } from '../../src/domain/recovery-events.ts';
-import { startBackupSession } from '../../src/postgres/backup-session.ts';
-import { connectServer, type ConnectOptions } from '../../src/postgres/connection.ts';
-import type { PostgresInstallation } from '../../src/postgres/installations.ts';
-import { startServer, stopServer } from '../../src/postgres/process-control.ts';
-import { configureRecovery, launchLogFile, recoveryLogFile, type RecoverySettings } from '../../src/postgres/recovery-settings.ts';
-import { readLogRecords } from '../../src/postgres/server-log.ts';
-import { serverState } from '../../src/postgres/server-state.ts';
-import { switchWal } from '../../src/postgres/wal-switch.ts';
-import { createTestCluster, freePort, type TestCluster } from '../harness/postgres.ts';
+import { type RecoverySummary, summarizeRecovery } from '../../../src/domain/recovery-events.ts';
+import { startBackupSession } from '../../../src/postgres/backup-session.ts';
+import { connectServer, type ConnectOptions } from '../../../src/postgres/connection.ts';
+import type { PostgresInstallation } from '../../../src/postgres/installations.ts';
+import { startServer, stopServer } from '../../../src/postgres/process-control.ts';
+import { configureRecovery, launchLogFile, recoveryLogFile, type RecoverySettings } from '../../../src/postgres/recovery-settings.ts';
+import { readLogRecords } from '../../../src/postgres/server-log.ts';
+import { serverState } from '../../../src/postgres/server-state.ts';
+import { switchWal } from '../../../src/postgres/wal-switch.ts';
+import { createTestCluster, freePort, type TestCluster } from '../../harness/postgres.ts';
 
 export interface PitrScene extends AsyncDisposable {
   readonly source: TestCluster;

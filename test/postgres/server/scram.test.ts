@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { computeScramVerifier, passwordMatchesVerifier } from '../../src/postgres/scram.ts';
-import { availableInstallations, createTestCluster, type TestCluster } from '../harness/postgres.ts';
+import { computeScramVerifier, passwordMatchesVerifier } from '../../../src/postgres/scram.ts';
+import { availableInstallations, createTestCluster, type TestCluster } from '../../harness/postgres.ts';
 
 const installations = await availableInstallations();
 const passwords = ['secret', ' spaces and \'quotes" ', 'pässwörd', 'ﬁne ½ Ⅳ', 'a\u00a0b', 'soft\u00adhyphen', '密码', '🙂'];

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseLsn } from '../../src/domain/lsn.ts';
-import { parseWalSegmentName, segmentNumberBefore } from '../../src/domain/wal-segment.ts';
-import { startBackupSession } from '../../src/postgres/backup-session.ts';
-import { connectServer } from '../../src/postgres/connection.ts';
-import { readServerFacts } from '../../src/postgres/server-facts.ts';
-import { switchWal } from '../../src/postgres/wal-switch.ts';
-import { availableInstallations, createTestCluster, type TestCluster } from '../harness/postgres.ts';
+import { parseLsn } from '../../../src/domain/lsn.ts';
+import { parseWalSegmentName, segmentNumberBefore } from '../../../src/domain/wal-segment.ts';
+import { startBackupSession } from '../../../src/postgres/backup-session.ts';
+import { connectServer } from '../../../src/postgres/connection.ts';
+import { readServerFacts } from '../../../src/postgres/server-facts.ts';
+import { switchWal } from '../../../src/postgres/wal-switch.ts';
+import { availableInstallations, createTestCluster, type TestCluster } from '../../harness/postgres.ts';
 import { until } from './pitr-scene.ts';
 
 const installations = await availableInstallations();

@@ -3,9 +3,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connectServer, isAuthenticationRefused } from '../../src/postgres/connection.ts';
-import { findInstallations, installationFor } from '../../src/postgres/installations.ts';
-import { availableInstallations, createTestCluster, freePort, type TestCluster } from '../harness/postgres.ts';
+import { connectServer, isAuthenticationRefused } from '../../../src/postgres/connection.ts';
+import { findInstallations, installationFor } from '../../../src/postgres/installations.ts';
+import { availableInstallations, createTestCluster, freePort, type TestCluster } from '../../harness/postgres.ts';
 
 const installations = await availableInstallations();
 const installation = installations.at(-1)!;

@@ -3,9 +3,9 @@ import { mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createDataDirectory, inspectDataDirectory, makeBootable, makeUnbootable } from '../../src/postgres/data-directory.ts';
-import { readMarker, type RestoreMarker, updateMarker } from '../../src/postgres/restore-marker.ts';
-import { availableInstallations, createTestCluster } from '../harness/postgres.ts';
+import { createDataDirectory, inspectDataDirectory, makeBootable, makeUnbootable } from '../../../src/postgres/data-directory.ts';
+import { readMarker, type RestoreMarker, updateMarker } from '../../../src/postgres/restore-marker.ts';
+import { availableInstallations, createTestCluster } from '../../harness/postgres.ts';
 
 const [installation] = await availableInstallations();
 const marker: RestoreMarker = { restoreId: 'a', runId: '1', name: 'shop-restored', createdAt: '2026-11-23T00:00:00Z', phase: 'created' };

@@ -2,9 +2,9 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readControlData } from '../../src/postgres/control-data.ts';
-import { crc32c } from '../../src/postgres/crc32c.ts';
-import { availableInstallations, createTestCluster, type TestCluster } from '../harness/postgres.ts';
+import { readControlData } from '../../../src/postgres/control-data.ts';
+import { crc32c } from '../../../src/postgres/crc32c.ts';
+import { availableInstallations, createTestCluster, type TestCluster } from '../../harness/postgres.ts';
 
 const installations = await availableInstallations();
 

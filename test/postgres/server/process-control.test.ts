@@ -1,9 +1,9 @@
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startServer, stopServer } from '../../src/postgres/process-control.ts';
-import { serverState } from '../../src/postgres/server-state.ts';
-import { availableInstallations, createTestCluster, type TestCluster } from '../harness/postgres.ts';
+import { startServer, stopServer } from '../../../src/postgres/process-control.ts';
+import { serverState } from '../../../src/postgres/server-state.ts';
+import { availableInstallations, createTestCluster, type TestCluster } from '../../harness/postgres.ts';
 import { until } from './pitr-scene.ts';
 
 const installation = (await availableInstallations()).at(-1)!;
