@@ -39,13 +39,20 @@ export async function withClient<T>(loaded: LoadedConfiguration, use: (client: W
   return await use(client);
 }
 
-/** Aborted by the first SIGINT or SIGTERM; a second one ends the process at once. */
+/** npm hands Ctrl-C on to a process that has got it from the terminal too: what comes within this time is the same key stroke. */
+const sameKeyStrokeMs = 1000;
+const interruptedExitCode = 130;
+
+/** Aborted by the first SIGINT or SIGTERM; a later one ends the process at once. */
 export function signalOfProcess(): AbortSignal {
   const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort(endedBy(name)));
+  let firstAtMs: number | undefined;
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(name, () => {
+      firstAtMs ??= performance.now();
+      if (performance.now() - firstAtMs > sameKeyStrokeMs) process.exit(interruptedExitCode);
+      controller.abort(new WalkbackError('CANCELLED', `Ended by ${name}.`));
+    });
+  }
   return controller.signal;
-}
-
-function endedBy(signal: string): WalkbackError {
-  return new WalkbackError('CANCELLED', `Ended by ${signal}.`, { hint: 'Start it again when ready.' });
 }
