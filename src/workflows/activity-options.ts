@@ -38,7 +38,7 @@ const control = {
   planRestore: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
   locateCluster: short,
   listBaseBackups: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
-  storeLandingReport: { startToCloseTimeout: '1 minute', retry: patientRetry },
+  storeLandingReport: { startToCloseTimeout: '1 minute', retry: { ...patientRetry, maximumAttempts: 10 } },
 } satisfies Record<keyof ControlActivities, ActivityOptions>;
 
 const host = {

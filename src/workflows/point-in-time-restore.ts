@@ -81,14 +81,25 @@ async function restore(input: RestoreRequest, steps: Steps, decision: { promote:
       steps,
       startedMs,
     });
-    await steps.run('report', 'Store the landing report in the archive', (summary) =>
-      control.storeLandingReport(summary, { archiveUrl: job.childArchiveUrl, report }),
-    );
+    await storeReport(report, steps);
     steps.enter('done', `${job.name} is open on port ${job.port}`);
     return { ...report, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs };
   } catch (error) {
     throw await abandon(error, { host, steps, job });
   }
+}
+
+/** The cluster is open by now: neither a store that is down nor a cancellation takes it away again, and the result holds the report anyway. */
+async function storeReport(report: LandingReport, steps: Steps): Promise<void> {
+  await CancellationScope.nonCancellable(async () => {
+    try {
+      await steps.run('report', 'Store the landing report in the archive', (summary) =>
+        controlActivities().storeLandingReport(summary, { archiveUrl: report.archive, report }),
+      );
+    } catch (error) {
+      steps.enter('report', `The landing report could not be stored: ${walkbackErrorOf(error).message}`);
+    }
+  });
 }
 
 /** Up to the end of this nothing is made. What the check takes on the host, a name and a port, is given back when the restore goes no further. */
