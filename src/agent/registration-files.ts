@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import type { AgentLog } from './agent-log.ts';
-import { syncPath, unfinishedPrefix, writeDurably } from './durable-file.ts';
+import { syncDirectory, unfinishedPrefix, writeFileDurably } from '../files/durable-file.ts';
 
 /** One folder of registrations, one file each. */
 export interface RegistrationFiles<T> {
@@ -24,12 +24,12 @@ export function openRegistrationFiles<T>(
   return {
     async save(id, registration) {
       await mkdir(directory, { recursive: true, mode: 0o700 });
-      await writeDurably(pathOf(id), `${JSON.stringify(registration)}\n`);
+      await writeFileDurably(pathOf(id), `${JSON.stringify(registration)}\n`);
     },
     async remove(id) {
       await rm(pathOf(id), { force: true });
       await mkdir(directory, { recursive: true, mode: 0o700 });
-      await syncPath(directory);
+      await syncDirectory(directory);
     },
     async load() {
       const loaded = await Promise.all((await jsonFilesOf(directory)).map((path) => readOne(path, options)));

@@ -7,7 +7,7 @@ import { constants } from 'node:fs';
 import { link, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
-import { syncPath, unfinishedPathOf, writeSynced } from './durable-file.ts';
+import { syncDirectory, unfinishedPathOf, writeSynced } from '../files/durable-file.ts';
 
 const secretMaximumBytes = 4096;
 /** 192 bits of chance: 32 characters of base64url. */
@@ -41,7 +41,7 @@ export async function generateSecretFile(path: string): Promise<string> {
   } finally {
     await rm(unfinished, { force: true });
   }
-  await syncPath(dirname(path));
+  await syncDirectory(dirname(path));
   return resolveSecretReference(`${referencePrefix}${path}`);
 }
 

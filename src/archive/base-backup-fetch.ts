@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { WalkbackError } from '../domain/errors.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { readDocument } from './documents/stored-document.ts';
-import { syncDirectory, writeFileDurably } from './durable-file.ts';
+import { syncDirectory, writeFileDurably } from '../files/durable-file.ts';
 import { tablespaceMap, tablespaceDirectory } from './fetch/member-path.ts';
 import { PartRecords } from './fetch/part-records.ts';
 import { listStoredTars, type StoredTars } from './fetch/stored-tars.ts';

@@ -7,7 +7,7 @@ import type { ObjectBody, ObjectStore } from '../storage/object-store.ts';
 import { codecOfExtension, codecs, type Compression, compressBytes, decompressBytes } from './compression.ts';
 import { formatNanoseconds } from './documents/files-metadata.ts';
 import { collect, damaged, signalOption } from './documents/stored-document.ts';
-import { writeFileDurably } from './durable-file.ts';
+import { writeFileDurably } from '../files/durable-file.ts';
 import { parseWalKey, storedExtensions, walKey, walPrefix } from './layout.ts';
 import { readWalHeader, type WalHeader, whyNotSegment } from './wal-page.ts';
 

@@ -34,6 +34,8 @@ export const walgNames: readonly { readonly option: string; readonly variables: 
 export const walgPrefixVariables = ['WALG_S3_PREFIX', 'WALE_S3_PREFIX', 'WALG_FILE_PREFIX', 'WALE_FILE_PREFIX'] as const;
 
 const ownPrefix = 'WALKBACK_';
+/** Where the demo and the tests find a program (scripts/setup.mjs); it only looks like an option of `temporal:`. */
+const toolVariables: ReadonlySet<string> = new Set(['WALKBACK_TEMPORAL_BIN']);
 
 /** Reads what an environment says. @throws WalkbackError INVALID_CONFIGURATION, naming the variable and never its value */
 export function readEnvironment(environment: Environment, clusterNames: readonly string[]): EnvironmentOptions {
@@ -74,7 +76,7 @@ function ownVariables(clusterNames: readonly string[]): ReadonlyMap<string, Conf
 function refuseUnknown(environment: Environment, own: ReadonlyMap<string, ConfigurationOption>): void {
   const sections = [...new Set(configurationOptions.map(({ path }) => `${ownVariableOf(path.slice(0, 1))}_`))];
   for (const variable of Object.keys(environment)) {
-    if (own.has(variable) || !sections.some((section) => variable.startsWith(section))) continue;
+    if (own.has(variable) || toolVariables.has(variable) || !sections.some((section) => variable.startsWith(section))) continue;
     const nearest = nearestName(variable, own.keys());
     throw new WalkbackError(
       'INVALID_CONFIGURATION',

@@ -2,7 +2,7 @@
 import { access, chmod, readdir, rename } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { WalkbackError } from '../domain/errors.ts';
-import { makeDirectoryDurably, privateDirectoryMode, syncDirectory } from './durable-file.ts';
+import { makeDirectoryDurably, privateDirectoryMode, syncDirectory } from '../files/durable-file.ts';
 import { holdsOnlyUnplacedMarker, placeMarker, readMarker, type RestoreMarker, restoreDirectoryName } from './restore-marker.ts';
 import { serverState } from './server-state.ts';
 

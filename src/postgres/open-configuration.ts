@@ -5,7 +5,7 @@ import { WalkbackError } from '../domain/errors.ts';
 import { carrySettings } from './carried-settings.ts';
 import { quoteHbaName, renderConfiguration, type Settings } from './configuration-file.ts';
 import { readControlData } from './control-data.ts';
-import { writeFileDurably } from './durable-file.ts';
+import { writeFileDurably } from '../files/durable-file.ts';
 import { clusterNameOf, emptyAutoConfiguration, makePrivateDirectory, settingsOfControl } from './recovery-settings.ts';
 import { readSourceSettings } from './source-configuration.ts';
 

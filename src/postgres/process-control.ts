@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { WalkbackError } from '../domain/errors.ts';
-import { makeDirectoryDurably } from './durable-file.ts';
+import { makeDirectoryDurably } from '../files/durable-file.ts';
 import { serverState, type ServerState } from './server-state.ts';
 
 /** What to start. */

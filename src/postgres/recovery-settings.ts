@@ -8,7 +8,7 @@ import { toPostgresTimestamp } from '../domain/instant.ts';
 import type { RecoveryTarget } from '../domain/recovery-target.ts';
 import { quoteHbaName, renderConfiguration, type Settings } from './configuration-file.ts';
 import { type ControlData, readControlData } from './control-data.ts';
-import { makeDirectoryDurably, privateDirectoryMode, syncDirectory, writeFileDurably } from './durable-file.ts';
+import { makeDirectoryDurably, privateDirectoryMode, syncDirectory, writeFileDurably } from '../files/durable-file.ts';
 import { restoreDirectoryName, restoreDirectoryOf } from './restore-marker.ts';
 import { keepSourceConfiguration } from './source-configuration.ts';
 

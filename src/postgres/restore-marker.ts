@@ -1,8 +1,9 @@
 /** The marker that says whose a data directory is while it is being restored; it stays afterwards as evidence. */
+import { randomUUID } from 'node:crypto';
 import { link, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WalkbackError } from '../domain/errors.ts';
-import { makeDirectoryDurably, syncDirectory, writeFileDurably, writeSynced } from './durable-file.ts';
+import { makeDirectoryDurably, syncDirectory, writeFileDurably, writeSynced } from '../files/durable-file.ts';
 
 /** Our own directory inside the data directory; base backups leave it out. */
 export const restoreDirectoryName = 'walkback_restore';
@@ -44,7 +45,7 @@ export async function readMarker(dataDirectory: string): Promise<RestoreMarker |
 export async function placeMarker(dataDirectory: string, marker: RestoreMarker): Promise<boolean> {
   const directory = restoreDirectoryOf(dataDirectory);
   await makeDirectoryDurably(directory);
-  const unnamed = join(directory, `.marker-${process.pid}-${marker.runId.replaceAll(/[^\w-]/g, '_')}`);
+  const unnamed = join(directory, `.marker-${randomUUID()}`);
   await writeSynced(unnamed, renderMarker(marker));
   try {
     await link(unnamed, join(directory, markerFileName));

@@ -1,7 +1,7 @@
 /** The configuration that came along from the source: kept as evidence, and read for what the restored cluster takes over. */
 import { copyFile, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { privateDirectoryMode, syncDirectory } from './durable-file.ts';
+import { privateDirectoryMode, syncDirectory } from '../files/durable-file.ts';
 import { parseConfiguration, type ParsedConfiguration } from './configuration-file.ts';
 import { restoreDirectoryOf } from './restore-marker.ts';
 

@@ -1,7 +1,8 @@
 /** Files that survive a crash: bytes, fsync, rename, fsync of the directory, in this order. */
 import { link, mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { systemCodeOf } from './file-errors.ts';
+import { syncDirectory } from '../files/durable-file.ts';
+import { systemCodeOf } from '../files/system-error.ts';
 
 /** A concurrent delete may remove the directory that was just made; it cannot do so for ever. */
 const placeAttemptsMaximumCount = 10;
@@ -64,16 +65,6 @@ async function makeParents(directory: string, root: string): Promise<void> {
 async function syncUpTo(directory: string, root: string): Promise<void> {
   await syncDirectory(directory);
   if (directory !== root) await syncUpTo(dirname(directory), root);
-}
-
-/** Flushes a directory's entries: without it a rename may be lost in a crash. */
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 async function removeIfEmpty(directory: string): Promise<boolean> {

@@ -1,6 +1,7 @@
 /** The one place where errors of the file system become errors of ours. */
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import type { ErrorCode } from '../domain/errors.ts';
+import { systemCodeOf } from '../files/system-error.ts';
 
 const catalogueCodes: Readonly<Record<string, ErrorCode>> = {
   EACCES: 'STORAGE_ACCESS_DENIED',
@@ -30,11 +31,6 @@ export function fromFileError(error: unknown, operation: string, url: string): W
     cause: error,
     ...(hint === undefined ? {} : { hint }),
   });
-}
-
-/** The code of a system error, such as ENOENT. */
-export function systemCodeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
 /** Does the error say that there is no such file? ENOTDIR: something on the way to it is a file. */

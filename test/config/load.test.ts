@@ -81,6 +81,12 @@ describe('loadConfiguration', () => {
     await expect(idOf({ file: 'absent.yaml', environment })).rejects.toThrow('absent.yaml does not exist');
   });
 
+  it('loadConfiguration leaves the variables alone that name programs for the demo and the tests', async () => {
+    const environment = { WALKBACK_TEMPORAL_BIN: '/usr/bin/temporal', WALKBACK_PG_BIN: '/usr/lib/postgresql/17/bin' };
+    const { configuration } = await loadConfiguration({ environment, workingDirectory: directory });
+    expect(configuration.temporal.profile).toBeUndefined();
+  });
+
   it.each([
     ['clusters:\n  shop: { data_directory: /d, prot: 1 }', 'clusters.shop.prot: unknown option, did you mean port?'],
     ['storge: {}', 'storge: unknown option, did you mean storage?'],

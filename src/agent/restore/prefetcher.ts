@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { messageOf } from '../../domain/errors.ts';
 import { isWalSegmentName, type WalSegmentName } from '../../domain/wal-segment.ts';
 import type { AgentLog } from '../agent-log.ts';
-import { syncPath, unfinishedPathOf, unfinishedPrefix } from '../durable-file.ts';
+import { syncFile, unfinishedPathOf, unfinishedPrefix } from '../../files/durable-file.ts';
 import type { WalView } from '../registration.ts';
 import { SharedRuns } from '../shared-runs.ts';
 import { segmentsAfter } from './wal-view.ts';
@@ -136,7 +136,7 @@ export class Prefetcher {
     const unfinished = unfinishedPathOf(path);
     try {
       if ((await this.#options.download(name, unfinished)) === 'absent') return 'absent';
-      await syncPath(unfinished);
+      await syncFile(unfinished);
       await rename(unfinished, path);
       this.#ready.add(name);
       return 'fetched';

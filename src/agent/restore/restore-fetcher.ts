@@ -4,7 +4,7 @@ import { copyFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
 import type { AgentLog } from '../agent-log.ts';
-import { syncPath } from '../durable-file.ts';
+import { syncFile } from '../../files/durable-file.ts';
 import { restoreDirectoryName } from '../../postgres/restore-marker.ts';
 import { resolveInPgWal } from '../pg-wal-path.ts';
 import type { Failure, RestoreStatus } from '../protocol.ts';
@@ -175,7 +175,7 @@ async function move(path: string, destination: string, assertAsked: () => void):
 async function copyAcross(path: string, destination: string, assertAsked: () => void): Promise<void> {
   const copy = `${destination}.walkback`;
   await copyFile(path, copy);
-  await syncPath(copy);
+  await syncFile(copy);
   assertAsked();
   renameSync(copy, destination);
   await rm(path, { force: true });

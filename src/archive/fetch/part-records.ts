@@ -3,7 +3,8 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WalkbackError } from '../../domain/errors.ts';
 import { JsonFields, parseExactJson } from '../documents/exact-json.ts';
-import { isAbsent, syncDirectory, writeFileDurably } from '../durable-file.ts';
+import { syncDirectory, writeFileDurably } from '../../files/durable-file.ts';
+import { isAbsent } from '../../files/system-error.ts';
 import type { StoredTar } from './tar-extraction.ts';
 
 export class PartRecords {

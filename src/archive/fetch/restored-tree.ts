@@ -1,7 +1,7 @@
 /** Writes the files of a base backup into a new data directory, durably. */
 import { chmod, type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { syncDirectory, writeFully } from '../durable-file.ts';
+import { syncDirectory } from '../../files/durable-file.ts';
 import type { TarMember } from '../tar-reader.ts';
 import { TaskPool } from './task-pool.ts';
 
@@ -96,4 +96,11 @@ async function writePieces(file: FileHandle, pieces: AsyncIterable<Buffer> | Ite
 async function syncAndClose(file: FileHandle): Promise<void> {
   await using closing = file;
   await closing.sync();
+}
+
+/** Writes all bytes at the position. */
+async function writeFully(file: FileHandle, bytes: Uint8Array, positionBytes: number): Promise<void> {
+  for (let writtenBytes = 0; writtenBytes < bytes.length;) {
+    writtenBytes += (await file.write(bytes, writtenBytes, bytes.length - writtenBytes, positionBytes + writtenBytes)).bytesWritten;
+  }
 }

@@ -7,7 +7,7 @@ import { lstat, readdir, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WalkbackError } from '../../domain/errors.ts';
 import type { Tablespace } from '../documents/tablespace-spec.ts';
-import { isAbsent } from '../durable-file.ts';
+import { isAbsent } from '../../files/system-error.ts';
 import { restoredTablespacesDirectoryName, restoreStateDirectoryName } from '../layout.ts';
 
 /** A file or directory that belongs to the backup. */

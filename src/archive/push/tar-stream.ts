@@ -4,7 +4,7 @@
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { compressorChunkBytes, compressorQueueChunks } from '../compression/codec.ts';
-import { isAbsent } from '../durable-file.ts';
+import { isAbsent } from '../../files/system-error.ts';
 import { tarEnd, tarHeader, tarPaddingBytes } from '../tar-writer.ts';
 import type { WalkedFile } from './data-directory-walk.ts';
 

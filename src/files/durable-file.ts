@@ -1,38 +1,49 @@
-/** Files that have to survive a power failure: bytes, fsync, rename, fsync of the directory. */
-import { mkdir, open, rename } from 'node:fs/promises';
+/** Files and names that survive a crash of the host: bytes, fsync, rename, fsync of the directory, in this order. The one place for it. */
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
-/** Mode of everything in a data directory; PostgreSQL insists on it for the directory itself. */
+/** Mode of directories that only their owner may enter; PostgreSQL insists on it for a data directory. */
 export const privateDirectoryMode = 0o700;
 const privateFileMode = 0o600;
 
-/** Writes a whole file in place of an older one; a reader sees the old or the new bytes, never a mixture. */
+/** Name prefix of files that are still being written; a crash may leave one behind. */
+export const unfinishedPrefix = '.unfinished-';
+
+/** Writes a whole file, 0600, in place of an older one: a reader sees the old or the new bytes, never a mixture. */
 export async function writeFileDurably(path: string, content: string | Uint8Array): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.walkback-new`);
-  await writeSynced(temporary, content);
-  await rename(temporary, path);
+  const unfinished = unfinishedPathOf(path);
+  try {
+    await writeSynced(unfinished, content);
+    await rename(unfinished, path);
+  } catch (error) {
+    await rm(unfinished, { force: true });
+    throw error;
+  }
   await syncDirectory(dirname(path));
 }
 
-/** Writes a file and its bytes to disk, without the rename that would make it appear at once. */
+/** A fresh name beside the path. */
+export function unfinishedPathOf(path: string): string {
+  return join(dirname(path), `${unfinishedPrefix}${basename(path)}-${randomUUID()}`);
+}
+
+/** Writes a new file, 0600, and syncs its bytes; the name is durable only after `syncDirectory`. */
 export async function writeSynced(path: string, content: string | Uint8Array): Promise<void> {
-  const file = await open(path, 'w', privateFileMode);
-  try {
-    await file.writeFile(content);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'wx', privateFileMode);
+  await file.writeFile(content);
+  await file.sync();
+}
+
+/** Syncs the bytes of a file. */
+export async function syncFile(path: string): Promise<void> {
+  await using file = await open(path, 'r');
+  await file.sync();
 }
 
 /** Makes names created, renamed or removed in a directory durable. */
 export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
+  await syncFile(path);
 }
 
 /** Makes a directory with its parents, private to the user, and durable. A directory that is there already is left as it is. */
