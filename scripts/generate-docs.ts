@@ -5,6 +5,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { type ErrorCategory, errorCatalogue, type ErrorEntry, exitCodeOfCategory } from '../src/domain/errors.ts';
+import { cliPage } from './docs/cli-page.ts';
 
 /** A page, and what it must hold. */
 export interface GeneratedPage {
@@ -26,6 +27,7 @@ export function generatedPages(): readonly GeneratedPage[] {
   return [
     { path: 'docs/errors.md', text: errorsPage() },
     { path: 'docs/exit-codes.md', text: exitCodesPage() },
+    { path: 'docs/cli.md', text: cliPage() },
   ];
 }
 

@@ -64,7 +64,7 @@ class PhaseLines {
   readonly #output: Output;
   #stepsTold = 0;
   #phase = '';
-  #rate = { bytes: 0, atMs: Date.now(), bytesPerSecond: 0 };
+  readonly #rate = new ByteRate();
 
   constructor(output: Output) {
     this.#output = output;
@@ -88,11 +88,27 @@ class PhaseLines {
     if (activity?.replayedLsn !== undefined) return `, replayed to ${activity.replayedLsn}`;
     const { bytesDone, bytesTotal } = activity ?? {};
     if (bytesDone === undefined) return '';
-    const nowMs = Date.now();
-    const seconds = (nowMs - this.#rate.atMs) / 1000;
-    if (bytesDone !== this.#rate.bytes && seconds > 0)
-      this.#rate = { bytes: bytesDone, atMs: nowMs, bytesPerSecond: Math.max(0, bytesDone - this.#rate.bytes) / seconds };
+    const bytesPerSecond = this.#rate.at(bytesDone, Date.now());
     const total = bytesTotal === undefined ? '' : ` of ${formatBytes(bytesTotal)}`;
-    return `, ${formatBytes(bytesDone)}${total}, ${formatBytes(Math.round(this.#rate.bytesPerSecond))}/s`;
+    const rate = bytesPerSecond === undefined ? '' : `, ${formatBytes(Math.round(bytesPerSecond))}/s`;
+    return `, ${formatBytes(bytesDone)}${total}${rate}`;
+  }
+}
+
+/** Heartbeats come every few seconds; without more bytes for this long nothing moves. */
+const stalledAfterMs = 10_000;
+
+/** How fast a count of bytes grows, from one change of it to the next. */
+class ByteRate {
+  #last: { readonly bytes: number; readonly atMs: number; readonly bytesPerSecond: number | undefined } | undefined;
+
+  /** @returns undefined as long as only one count was seen, and again when the count starts anew with another step */
+  at(bytes: number, nowMs: number): number | undefined {
+    const last = this.#last;
+    if (last === undefined || bytes < last.bytes) this.#last = { bytes, atMs: nowMs, bytesPerSecond: undefined };
+    else if (bytes > last.bytes && nowMs > last.atMs)
+      this.#last = { bytes, atMs: nowMs, bytesPerSecond: ((bytes - last.bytes) * 1000) / (nowMs - last.atMs) };
+    else if (nowMs - last.atMs > stalledAfterMs) return 0;
+    return this.#last?.bytesPerSecond;
   }
 }

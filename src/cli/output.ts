@@ -81,7 +81,8 @@ export function formatBytes(bytes: number): string {
 
 /** For people: `4.2 s`, `3 min 05 s`, `2 h 10 min`. */
 export function formatDuration(milliseconds: number): string {
-  const seconds = milliseconds / 1000;
+  // Rounded first, or 59.97 s would read as 60.0 s.
+  const seconds = Math.round(milliseconds / 100) / 10;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min ${String(Math.floor(seconds % 60)).padStart(2, '0')} s`;

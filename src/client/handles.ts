@@ -69,7 +69,9 @@ async function promote(handle: WorkflowHandle): Promise<PromoteAccepted> {
     return await handle.executeUpdate<PromoteAccepted, []>(promoteUpdate, { args: [] });
   } catch (error) {
     if (!hasEnded(error)) throw error;
-    throw new WalkbackError('NOT_PAUSED', `The restore "${handle.workflowId}" is not paused at its target: it has ended.`, { cause: error });
+    throw new WalkbackError('NOT_PAUSED', `The restore "${handle.workflowId}" is not paused at its target: it has ended.`, {
+      cause: error,
+    });
   }
 }
 
@@ -99,13 +101,8 @@ async function translated<T>(workflowId: string, call: () => Promise<T>): Promis
 
 /** What a caller gets to see of Temporal's errors. */
 export function clientError(error: unknown, workflowId: string): WalkbackError {
-  if (error instanceof WorkflowNotFoundError) {
-    const ended = hasEnded(error);
-    return new WalkbackError('NOT_FOUND', `There is no ${ended ? 'running ' : ''}operation with the id "${workflowId}"${ended ? ': it has ended' : ''}.`, {
-      ...(ended ? { hint: `\`walkback status ${workflowId}\` tells how.` } : {}),
-      cause: error,
-    });
-  }
+  if (error instanceof WorkflowNotFoundError)
+    return new WalkbackError('NOT_FOUND', `There is no operation with the id "${workflowId}".`, { cause: error });
   if (error instanceof WorkflowFailedError || error instanceof WorkflowUpdateFailedError) return walkbackErrorOfFailure(error);
   if (error instanceof Error && /DEADLINE_EXCEEDED|no poller|Workflow worker/i.test(error.message)) {
     return new WalkbackError('NO_WORKER', `No walkback worker answers for "${workflowId}".`, { cause: error });

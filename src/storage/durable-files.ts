@@ -1,5 +1,5 @@
 /** Files that survive a crash: bytes, fsync, rename, fsync of the directory, in this order. */
-import { link, mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
+import { link, mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncDirectory } from '../files/durable-file.ts';
 import { systemCodeOf } from '../files/system-error.ts';
