@@ -1,0 +1,103 @@
+/** PostgreSQL, the agent or the worker dies while WAL is replayed: the restore goes on, on the same directory, and lands as if nothing had been. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { LandingReport } from '../../../src/domain/landing-report.ts';
+import { serverState } from '../../../src/postgres/server-state.ts';
+import { waitUntil } from '../../harness/wait-until.ts';
+import { Scene, type StartedRestore, stepOf, untilPhase, untilReplayed, untilServer } from '../faults/scene.ts';
+import type { Gate } from '../faults/store-troubles.ts';
+
+/** More than are fetched ahead. */
+const segmentCount = 12;
+/** How long a start waits for what a killed server left (src/postgres/process-control.ts). */
+const leftoversBoundMs = 15_000;
+let scene: Scene;
+let segments: string[];
+let target: Awaited<ReturnType<Scene['noteTarget']>>;
+
+beforeAll(async () => {
+  scene = await Scene.open();
+  segments = await scene.writeSegments(segmentCount);
+  target = await scene.noteTarget();
+});
+afterEach(() => scene.store.end());
+afterAll(async () => scene[Symbol.asyncDispose]());
+
+interface HeldRestore extends StartedRestore {
+  readonly gate: Gate;
+}
+
+/** A restore that has replayed half of the WAL and waits for the next segment. */
+async function restoreHeldMidway(name: string): Promise<HeldRestore> {
+  const [last, next] = [segments[segmentCount / 2 - 1]!, segments[segmentCount / 2]!];
+  const gate = scene.store.hold('GetObject', next);
+  const started = await scene.restore({ name, target: { kind: 'time', time: target.time } });
+  await untilReplayed(started.request.dataDirectory, last);
+  await untilPhase(started.handle, 'await-recovery');
+  await waitUntil(() => gate.arrived.length > 0, { description: `${next} is asked for` });
+  return { ...started, gate };
+}
+
+async function expectLanded(report: LandingReport): Promise<void> {
+  expect(report).toMatchObject({ endReason: 'target-reached', timeline: 2 });
+  expect(await scene.rowsOf(report)).toBe(target.rows);
+}
+
+describe('a restore whose WAL is being replayed', () => {
+  it('goes on after kill -9 of PostgreSQL', async () => {
+    const { handle, request, gate } = await restoreHeldMidway('postgres-killed');
+    const { pid } = await untilServer(request.dataDirectory);
+    process.kill(pid, 'SIGKILL');
+    await waitUntil(async () => (await serverState(request.dataDirectory)).pid !== pid, { description: 'the server is dead' });
+    gate.open();
+    const report = await handle.result();
+    await expectLanded(report);
+    expect(report.steps.filter((step) => step.name === 'start-postgres').length).toBeGreaterThan(1);
+    expect(report.steps.filter((step) => step.name === 'fetch-base-backup')).toHaveLength(1);
+  });
+
+  it('goes on when what kill -9 of PostgreSQL left is there for long', async () => {
+    const { handle, request, gate } = await restoreHeldMidway('postgres-killed-long');
+    const { pid } = await untilServer(request.dataDirectory);
+    process.kill(pid, 'SIGKILL');
+    // The process that replays hangs in restore_command, and holds the shared memory of the dead server.
+    await waitUntil(async () => (await handle.progress()).steps.filter((step) => step.name === 'start-postgres').length > 1, {
+      timeoutMs: leftoversBoundMs + 15_000,
+      description: 'a start has been given up',
+    });
+    gate.open();
+    await expectLanded(await handle.result());
+  });
+
+  it('goes on after kill -9 of the worker', async () => {
+    const { handle, gate } = await restoreHeldMidway('worker-killed');
+    await scene.kill('worker');
+    gate.open();
+    await scene.start('worker');
+    await expectLanded(await handle.result());
+  });
+
+  it('goes on after SIGTERM of the agent', async () => {
+    const { handle, gate } = await restoreHeldMidway('agent-stopped');
+    await scene.stop('agent');
+    gate.open();
+    scene.store.end();
+    await scene.start('agent');
+    const report = await handle.result();
+    await expectLanded(report);
+    expect(stepOf(report, 'await-recovery')?.attempts).toBeGreaterThan(1);
+  });
+
+  it('waits for an agent that was killed, and goes on with the next one', async () => {
+    const { handle, request, gate } = await restoreHeldMidway('agent-killed');
+    const { pid } = await untilServer(request.dataDirectory);
+    await scene.kill('agent');
+    gate.open();
+    scene.store.end();
+    // Temporal finds out by the missing heartbeat; PostgreSQL waits in restore_command all the while.
+    await scene.start('agent');
+    const report = await handle.result();
+    await expectLanded(report);
+    expect(report.steps.filter((step) => step.name === 'start-postgres')).toHaveLength(1);
+    expect(pid).toBeGreaterThan(0);
+  });
+});
