@@ -1,11 +1,11 @@
 /** Bytes that arrive in chunks, taken in the sizes that a parser wants, without copying where a chunk holds them whole. */
 
 export class ByteSource {
-  readonly #iterator: AsyncIterator<Buffer>;
+  readonly #iterator: AsyncIterator<Buffer> | Iterator<Buffer>;
   #chunk: Buffer = Buffer.alloc(0);
 
-  constructor(chunks: AsyncIterable<Buffer>) {
-    this.#iterator = chunks[Symbol.asyncIterator]();
+  constructor(chunks: AsyncIterable<Buffer> | Iterable<Buffer>) {
+    this.#iterator = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
   }
 
   /** The next bytes that are at hand, at most maximumBytes; undefined at the end. */
@@ -32,6 +32,13 @@ export class ByteSource {
       filledBytes += piece.copy(bytes, filledBytes);
     }
     return bytes;
+  }
+
+  /** Exactly so many bytes. @throws SyntaxError when the data ends before or within them */
+  async required(sizeBytes: number): Promise<Buffer> {
+    const bytes = await this.take(sizeBytes);
+    if (bytes === undefined && sizeBytes > 0) throw new SyntaxError(`the data ends ${sizeBytes} bytes early`);
+    return bytes ?? Buffer.alloc(0);
   }
 
   /** Passes over bytes that may be missing at the very end. */

@@ -22,16 +22,8 @@ export const labelMembers = { backupLabel: 'backup_label', tablespaceMap: 'table
 /** The only member of pg_control.tar. */
 export const pgControlMember = '/global/pg_control';
 
-/** The extensions that WAL-G and WAL-E put behind a name, and what they mean. An empty one is uncompressed. */
-export const storedExtensions: Readonly<Record<string, string>> = {
-  '': 'none',
-  zst: 'zstd',
-  lz4: 'lz4',
-  br: 'brotli',
-  lzma: 'lzma',
-  gz: 'gzip',
-  lzo: 'lzo',
-};
+/** The extensions that WAL-G and WAL-E put behind a name; an empty one is uncompressed. */
+export const storedExtensions: ReadonlySet<string> = new Set(['', 'zst', 'lz4', 'br', 'lzma', 'gz', 'lzo']);
 
 /** What a tar of a backup holds, which decides when it is extracted. */
 export type TarKind = 'part' | 'backup-label' | 'pg-control';
@@ -117,7 +109,7 @@ const storedWalPattern = /^([0-9A-F]{8}\.history|[0-9A-F]{24}(?:\.partial|\.[0-9
 export function parseWalKey(key: string): { readonly name: string; readonly extension: string } | undefined {
   const match = storedWalPattern.exec(key.slice(walPrefix.length));
   const [name, extension] = [match?.[1], match?.[2] ?? ''];
-  if (name === undefined || !key.startsWith(walPrefix) || !Object.hasOwn(storedExtensions, extension)) return undefined;
+  if (name === undefined || !key.startsWith(walPrefix) || !storedExtensions.has(extension)) return undefined;
   return { name, extension };
 }
 

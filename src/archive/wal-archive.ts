@@ -4,11 +4,12 @@ import { open } from 'node:fs/promises';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { historyFileName, type TimelineId, walFileKind } from '../domain/wal-segment.ts';
 import type { ObjectBody, ObjectStore } from '../storage/object-store.ts';
-import { codecOfExtension, codecs, type Compression, compressBytes, decompressBytes } from './compression.ts';
+import { codecs, type Compression, decompressionOf, readableExtensions } from './compression.ts';
+import type { Decompression } from './compression/codec.ts';
 import { formatNanoseconds } from './documents/files-metadata.ts';
 import { collect, damaged, signalOption } from './documents/stored-document.ts';
 import { writeFileDurably } from '../files/durable-file.ts';
-import { parseWalKey, storedExtensions, walKey, walPrefix } from './layout.ts';
+import { parseWalKey, walKey, walPrefix } from './layout.ts';
 import { readWalHeader, type WalHeader, whyNotSegment } from './wal-page.ts';
 
 /** A file that PostgreSQL asks to be archived. */
@@ -101,7 +102,7 @@ class StoredWal implements WalArchive {
     const codec = codecs[this.#options.compression];
     const sha256 = sha256Of(bytes);
     const key = walKey(file.name, codec.extension);
-    const compressed = await compressBytes(codec, bytes);
+    const compressed = await collected(codec.compress([bytes]));
     const metadata = { [sha256MetadataName]: sha256, [closedAtMetadataName]: closedAt };
     const put = await this.#store.put(key, compressed, { ifAbsent: true, metadata, ...signalOption(file.signal) });
     if (put !== 'exists') return 'stored';
@@ -151,9 +152,9 @@ class StoredWal implements WalArchive {
   async readHeader(segment: string, options: { readonly signal?: AbortSignal } = {}): Promise<WalHeader | undefined> {
     const object = await this.#open(segment, options.signal);
     if (object === undefined) return undefined;
-    const decompressor = codecOf(object).createDecompressor();
+    const { decompress } = decompressionOfObject(object);
     try {
-      for await (const chunk of object.body.pipe(decompressor) as AsyncIterable<Buffer>) {
+      for await (const chunk of decompress(object.body as AsyncIterable<Buffer>)) {
         const header = readWalHeader(chunk);
         if (header !== undefined) return header;
         break;
@@ -162,7 +163,6 @@ class StoredWal implements WalArchive {
       throw damaged(object.info.key, messageOf(error), error);
     } finally {
       object.body.destroy();
-      decompressor.destroy();
     }
     throw damaged(object.info.key, 'it does not begin with the page header of a WAL segment of PostgreSQL 14 to 18');
   }
@@ -226,20 +226,19 @@ class StoredWal implements WalArchive {
       const stored = parseWalKey(key);
       if (stored?.name === name) found.set(stored.extension, key);
     }
-    const readable = Object.values(codecs).map(({ extension }) => extension);
-    const extension = [...readable, ...Object.keys(storedExtensions)].find((candidate) => found.has(candidate));
+    const extension = readableExtensions.find((candidate) => found.has(candidate));
     return extension === undefined ? undefined : found.get(extension);
   }
 
   async #content(object: ObjectBody, name: string): Promise<Buffer> {
     const { key } = object.info;
     const maximumBytes = this.#maximumBytes(name);
-    const codec = codecOf(object);
+    const { decompress } = decompressionOfObject(object);
     const stored = await collect(object.body, maximumBytes + compressionOverheadBytes, key);
     try {
-      return await decompressBytes(codec, stored, maximumBytes);
+      return await collected(decompress([stored]), maximumBytes);
     } catch (error) {
-      throw damaged(key, error instanceof Error ? error.message : String(error), error);
+      throw damaged(key, messageOf(error), error);
     }
   }
 
@@ -257,13 +256,25 @@ class StoredWal implements WalArchive {
 }
 
 /** An unread body holds a socket, so it is let go when nothing here can decompress it. */
-function codecOf(object: ObjectBody): ReturnType<typeof codecOfExtension> {
+function decompressionOfObject(object: ObjectBody): Decompression {
   try {
-    return codecOfExtension(parseWalKey(object.info.key)?.extension ?? '', object.info.key);
+    return decompressionOf(parseWalKey(object.info.key)?.extension ?? '', object.info.key);
   } catch (error) {
     object.body.destroy();
     throw error;
   }
+}
+
+/** All bytes at once. @throws RangeError when there are more */
+async function collected(chunks: AsyncIterable<Buffer>, maximumBytes = Infinity): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of chunks) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > maximumBytes) throw new RangeError(`it decompresses to more than ${maximumBytes} bytes`);
+    pieces.push(chunk);
+  }
+  return Buffer.concat(pieces, sizeBytes);
 }
 
 function sha256Of(bytes: Buffer): string {

@@ -23,7 +23,8 @@ const archiveUrl = z
   .regex(/^(s3:\/\/[^/\s]+(\/\S*)?|file:\/\/\/.*)$/, 'must be s3://bucket/prefix or file:///directory')
   .transform((url) => url.replace(/\/+$/, ''));
 
-const compressions = ['zstd', 'none'] as const;
+/** The names of the codecs in src/archive/compression.ts, which are WAL-G's. */
+const compressions = ['zstd', 'lz4', 'brotli', 'none'] as const;
 
 const hostOptions = z.strictObject({
   id: nameSchema
@@ -84,9 +85,9 @@ const storage = z.strictObject({
   sse: z.enum(['AES256', 'aws:kms']).optional().describe('Encryption by the store: `AES256` or `aws:kms`. Default: what the bucket says.'),
   sse_kms_key_id: z.string().optional().describe('Key for `sse: aws:kms`. Default: none.'),
   compression: z
-    .enum(compressions, { error: (issue) => `"${String(issue.input)}" is not yet written; use one of ${compressions.join(', ')}` })
+    .enum(compressions, { error: (issue) => `"${String(issue.input)}" is not written; use one of ${compressions.join(', ')}` })
     .default('zstd')
-    .describe('Compression of new objects: `zstd` or `none`. Reading goes by the extension of each object.'),
+    .describe('Compression of new objects: `zstd`, `lz4`, `brotli` or `none`. Reading goes by the extension of each object.'),
   envdir: absolutePath
     .optional()
     .describe(

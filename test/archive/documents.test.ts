@@ -126,7 +126,7 @@ describe('layout', () => {
       fc.tuple(digits(24), digits(8)).map(([segment, offset]) => `${segment}.${offset}.backup`),
     );
     fc.assert(
-      fc.property(names, fc.constantFrom(...Object.keys(layout.storedExtensions)), (name, extension) => {
+      fc.property(names, fc.constantFrom(...layout.storedExtensions), (name, extension) => {
         expect(layout.parseWalKey(layout.walKey(name, extension))).toEqual({ name, extension });
       }),
     );

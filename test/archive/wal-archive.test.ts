@@ -112,10 +112,12 @@ describe('WalArchive', () => {
     const { archive, destination, store } = await setUp(directory.path);
     await store.put(`wal_005/${name}.00000028.backup.zst`, Buffer.from('x'));
     expect(await archive.fetch({ name, destination })).toBe('absent');
-    await store.put(`wal_005/${name}.lz4`, Buffer.from('x'));
+    await store.put(`wal_005/${name}.zip`, Buffer.from('x'));
+    expect(await archive.fetch({ name, destination })).toBe('absent');
+    await store.put(`wal_005/${name}.lzma`, Buffer.from('x'));
     await expect(archive.fetch({ name, destination })).rejects.toMatchObject({
-      code: 'ARCHIVE_FORMAT_UNSUPPORTED',
-      facts: { extension: 'lz4' },
+      code: 'OBJECT_DAMAGED',
+      facts: { key: `wal_005/${name}.lzma` },
     });
     await store.put(`wal_005/${name}.`, walSegment({ name }));
     expect(await archive.fetch({ name, destination })).toBe('fetched');

@@ -23,34 +23,37 @@ if (fixtures === undefined)
   process.stderr.write('\n*** SKIPPED: no fixtures (WALKBACK_FIXTURES): nothing proves that we read what stock WAL-G wrote ***\n\n');
 
 describe.skipIf(walG === undefined)('stock wal-g', () => {
-  it.each(['zstd', 'none'] as const)('backup-fetch restores what we wrote with %s, and backup-list shows it', async (compression) => {
-    await using directory = await temporaryDirectory();
-    const source = join(directory.path, 'source');
-    await makeDataDirectory(source);
-    const { store, root } = await storeIn(directory.path);
-    const uploaded = await uploadBaseBackup({
-      store,
-      dataDirectory: source,
-      compression,
-      partBytes: 512 * 1024,
-      start,
-      stop: async () => stopped,
-    });
-    await completeBaseBackup(store, uploaded);
-    const target = join(directory.path, 'target');
-    await runWalG(root, ['backup-fetch', target, start.name]);
-    const [contents, original] = [await contentsOf(target), await contentsOf(source)];
-    for (const name of [...Object.keys(keptFiles), 'base/5/sparse', 'global/pg_control']) expect(contents[name]).toBe(original[name]);
-    expect(await readFile(join(target, 'backup_label'), 'utf8')).toBe(stopped.labelFile);
-    expect(contents['pg_wal/']).toBe('directory');
-    const listed = await runWalG(root, ['backup-list', '--detail', '--json']);
-    expect(JSON.parse(listed)).toMatchObject([
-      { backup_name: start.name, start_time: start.startTime, hostname: 'db1', pg_version: 160014, finish_lsn: 0x5000138 },
-    ]);
-    expect(listed).toContain(`"system_identifier":${start.systemIdentifier}`);
-  });
+  it.each(['zstd', 'lz4', 'brotli', 'none'] as const)(
+    'backup-fetch restores what we wrote with %s, and backup-list shows it',
+    async (compression) => {
+      await using directory = await temporaryDirectory();
+      const source = join(directory.path, 'source');
+      await makeDataDirectory(source);
+      const { store, root } = await storeIn(directory.path);
+      const uploaded = await uploadBaseBackup({
+        store,
+        dataDirectory: source,
+        compression,
+        partBytes: 512 * 1024,
+        start,
+        stop: async () => stopped,
+      });
+      await completeBaseBackup(store, uploaded);
+      const target = join(directory.path, 'target');
+      await runWalG(root, ['backup-fetch', target, start.name]);
+      const [contents, original] = [await contentsOf(target), await contentsOf(source)];
+      for (const name of [...Object.keys(keptFiles), 'base/5/sparse', 'global/pg_control']) expect(contents[name]).toBe(original[name]);
+      expect(await readFile(join(target, 'backup_label'), 'utf8')).toBe(stopped.labelFile);
+      expect(contents['pg_wal/']).toBe('directory');
+      const listed = await runWalG(root, ['backup-list', '--detail', '--json']);
+      expect(JSON.parse(listed)).toMatchObject([
+        { backup_name: start.name, start_time: start.startTime, hostname: 'db1', pg_version: 160014, finish_lsn: 0x5000138 },
+      ]);
+      expect(listed).toContain(`"system_identifier":${start.systemIdentifier}`);
+    },
+  );
 
-  it.each(['zstd', 'none'] as const)('wal-fetch gives the segment that we pushed with %s', async (compression) => {
+  it.each(['zstd', 'lz4', 'brotli', 'none'] as const)('wal-fetch gives the segment that we pushed with %s', async (compression) => {
     await using directory = await temporaryDirectory();
     const { store, root } = await storeIn(directory.path);
     const name = '000000010000000000000003';
@@ -62,7 +65,7 @@ describe.skipIf(walG === undefined)('stock wal-g', () => {
     expect((await readFile(destination)).equals(walSegment({ name }))).toBe(true);
   });
 
-  it.each(['zstd', 'none'])('wal-push with %s is fetched by us', async (method) => {
+  it.each(['zstd', 'lz4', 'lzma', 'brotli', 'none'])('wal-push with %s is fetched by us', async (method) => {
     await using directory = await temporaryDirectory();
     const { store, root } = await storeIn(directory.path);
     const name = '000000010000000000000003';

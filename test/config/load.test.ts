@@ -92,7 +92,7 @@ describe('loadConfiguration', () => {
     ['storge: {}', 'storge: unknown option, did you mean storage?'],
     ['storage: { compresion: zstd }', 'storage.compresion: unknown option, did you mean compression?'],
     ['storage: { zzzzzzzz: 1 }', 'storage.zzzzzzzz: unknown option'],
-    ['storage: { compression: lz4 }', 'storage.compression: "lz4" is not yet written; use one of zstd, none'],
+    ['storage: { compression: lzma }', 'storage.compression: "lzma" is not written; use one of zstd, lz4, brotli, none'],
     ['storage: { sse: "aws:kms" }', 'storage.sse_kms_key_id: belongs to'],
     ['storage: { prefix: /backups }', 'storage.prefix: must be s3://bucket/prefix or file:///directory'],
     ['storage: { endpoint: "http://me:secret@s3.example" }', 'storage.endpoint: must not hold credentials'],
@@ -147,7 +147,7 @@ describe('loadConfiguration', () => {
     [{ WALKBACK_CLUSTERS_SHOP_PORT: 'many' }, 'WALKBACK_CLUSTERS_SHOP_PORT (clusters.shop.port) must be a whole number'],
     [{ AWS_S3_FORCE_PATH_STYLE: 'perhaps' }, 'AWS_S3_FORCE_PATH_STYLE (storage.force_path_style) must be true or false'],
     [{ WALKBACK_HOST_POSTGRES_BIN_DIRECTORIES: '/x' }, 'is a list: set it in walkback.yaml'],
-    [{ WALG_COMPRESSION_METHOD: 'brotli' }, '"brotli" is not yet written; use one of zstd, none'],
+    [{ WALG_COMPRESSION_METHOD: 'lzma' }, '"lzma" is not written; use one of zstd, lz4, brotli, none'],
     [{ AWS_ACCESS_KEY_ID: 'AKIA' }, 'AWS_SECRET_ACCESS_KEY is not set'],
   ])('refuses the environment %j', async (environment, complaint) => {
     await expect(load(oneCluster, environment)).rejects.toMatchObject({

@@ -1,16 +1,13 @@
 /** No compression: bytes pass through. */
-import { PassThrough, Transform } from 'node:stream';
-import { type Codec, compressorQueue } from './codec.ts';
+import type { Codec } from './codec.ts';
 
 export const none: Codec = {
   extension: '',
-  createCompressor: () =>
-    new Transform({
-      ...compressorQueue,
-      transform: (chunk: Buffer, _encoding, done) => {
-        // A copy, because the writer fills its buffers anew while the store still sends these bytes.
-        done(null, Buffer.from(chunk));
-      },
-    }),
-  createDecompressor: () => new PassThrough(),
+  async *compress(chunks) {
+    // A copy, because the writer fills its buffers anew while the store still sends these bytes.
+    for await (const chunk of chunks) yield Buffer.from(chunk);
+  },
+  async *decompress(chunks) {
+    yield* chunks;
+  },
 };

@@ -1,8 +1,7 @@
 /** Streams an object into the store, compressed, and says what was stored. */
 import { createHash } from 'node:crypto';
-import { pipeline } from 'node:stream/promises';
 import type { ObjectStore } from '../../storage/object-store.ts';
-import { type Codec, settledBeforeEnd } from '../compression/codec.ts';
+import type { Chunks, Codec } from '../compression/codec.ts';
 import type { StoredObject } from '../documents/manifest.ts';
 
 /**
@@ -12,25 +11,18 @@ import type { StoredObject } from '../documents/manifest.ts';
 export async function uploadCompressed(
   store: ObjectStore,
   key: string,
-  source: { readonly codec: Codec; readonly chunks: AsyncIterable<Buffer> | Iterable<Buffer>; readonly signal: AbortSignal },
+  source: { readonly codec: Codec; readonly chunks: Chunks; readonly signal: AbortSignal },
 ): Promise<StoredObject> {
   const upload = await store.openUpload(key, { signal: source.signal });
-  const compressor = source.codec.createCompressor();
   const hash = createHash('sha256');
   let sizeBytes = 0;
   try {
-    await pipeline(
-      settledBeforeEnd(source.chunks, compressor),
-      compressor,
-      async (compressed) => {
-        for await (const chunk of compressed as AsyncIterable<Buffer>) {
-          hash.update(chunk);
-          sizeBytes += chunk.length;
-          await upload.write(chunk);
-        }
-      },
-      { signal: source.signal },
-    );
+    for await (const chunk of source.codec.compress(source.chunks)) {
+      source.signal.throwIfAborted();
+      hash.update(chunk);
+      sizeBytes += chunk.length;
+      await upload.write(chunk);
+    }
     await upload.complete();
   } catch (error) {
     await upload.abort();

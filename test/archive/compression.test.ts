@@ -1,0 +1,138 @@
+import { execFileSync } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { codecs, decompressionOf, readableExtensions } from '../../src/archive/compression.ts';
+import { adler32 } from '../../src/archive/compression/adler32.ts';
+import type { Chunks } from '../../src/archive/compression/codec.ts';
+import { xxHash32 } from '../../src/archive/compression/xxhash32.ts';
+import { storedExtensions } from '../../src/archive/layout.ts';
+import { patternBytes } from './support/data-directory.ts';
+import { temporaryDirectory } from './support/temporary.ts';
+
+const text = Buffer.from(Array.from({ length: 40 }, (_, index) => `line ${(index % 7) * index} of a text that repeats\n`).join(''));
+/** The text by Python's lzma module (liblzma), FORMAT_ALONE with the dictionary of WAL-G, and end marker. */
+const textByLzma =
+  'XQAAgAD//////////wA2GkofCKAmA00Gne/tjKE/yDjPbYUvmmiZny/2wMS03PvTAVEQ4OFyyp1YUOMFhlIgzlByiCnkp9FBrHKc3yqto+1L0Y1yrVZjP26FXqGmj3ggHtBzi3zqT6K16O5mjeon+h5cIkMQAUb+KjU8Tg2ejqv+10ZVA3wYn1/KqN9QjQuUvmwQKAAbkbWBR+uju1L//+9IWEA=';
+/** A backup history file as WAL-E 1.1.1 stored it. */
+const labelByLzop =
+  'iUxaTwANChoKEEAgoAlAAQUDAAANAACBgGsD89IAAAAAADlTBKQAAAFtAAAA89NfWeEAElNUQVJUIFdBTCBMT0NBVElPTjogMC8yMDAwMDI4IChmaWxlIHABATAwMDHcAPgABDIpClNUT1Az8wAxMDA/8AAHQ0hFQ0tQT0lOVDDsAQAQNjAKQkFDS1VQIE1FVEhPRDogcGdfc3RhcnRfYmFja3VwCtgDC0ZST006IHByaW1hcnkKtBkAGlRJTUU6IDIwMjYtMTEtMjMgMDg6MDU6MzggVVRDCkxBQkVMOiBmcmVlemVfrAoorQBU7AUKLjQ0MjYwOCswMDowMClgAQRMSU5FOiAxqB86pAEAAUMKU1RPUCBUSU1FTElORTogMQoRAAAAAAAA';
+
+async function collected(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const chunk of chunks) pieces.push(chunk);
+  return Buffer.concat(pieces);
+}
+
+function* cut(bytes: Buffer, pieceBytes: number): Generator<Buffer> {
+  for (let offset = 0; offset < bytes.length; offset += pieceBytes) yield bytes.subarray(offset, offset + pieceBytes);
+}
+
+async function read(extension: string, chunks: Chunks): Promise<Buffer> {
+  return await collected(decompressionOf(extension, `key.${extension}`).decompress(chunks));
+}
+
+/** The text in each form that is not written by us. */
+const foreign: Readonly<Record<string, Buffer>> = {
+  lzma: Buffer.from(textByLzma, 'base64'),
+  gz: gzipSync(text),
+  lzo: Buffer.from(labelByLzop, 'base64'),
+};
+
+describe('codecs', () => {
+  it.each(Object.entries(codecs))('%s gives back what it compressed, in pieces of any size', async (_name, codec) => {
+    const piecesBytes = fc.integer({ min: 1, max: 3000 });
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 9000 }), piecesBytes, piecesBytes, async (bytes, writtenBytes, readBytes) => {
+        const content = Buffer.from(bytes);
+        const stored = await collected(codec.compress(cut(content, writtenBytes)));
+        expect((await collected(codec.decompress(cut(stored, readBytes)))).equals(content)).toBe(true);
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it.each(Object.entries(codecs))('%s gives back 9 MiB of several blocks', async (_name, codec) => {
+    const content = Buffer.concat([patternBytes(5 * 1024 * 1024, 'one'), Buffer.alloc(4 * 1024 * 1024)]);
+    const stored = await collected(codec.compress(cut(content, 1024 * 1024)));
+    expect((await collected(codec.decompress(cut(stored, 64 * 1024)))).equals(content)).toBe(true);
+  });
+
+  it('cover the extensions that the layout knows', () => {
+    expect(new Set(readableExtensions)).toEqual(storedExtensions);
+  });
+});
+
+describe('decompressionOf', () => {
+  it.each([1, 7, 1000])('reads lzma, gzip and lzo in pieces of %i bytes', async (pieceBytes) => {
+    expect((await read('lzma', cut(foreign['lzma']!, pieceBytes))).equals(text)).toBe(true);
+    expect((await read('gz', cut(foreign['gz']!, pieceBytes))).equals(text)).toBe(true);
+    const label = (await read('lzo', cut(foreign['lzo']!, pieceBytes))).toString();
+    expect(label).toContain('START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\nSTOP WAL LOCATION: 0/2000100');
+    expect(label).toMatch(/STOP TIMELINE: 1\n$/);
+  });
+
+  it.each(['zst', 'lz4', 'br', 'lzma', 'gz', 'lzo'])('refuses %s that ends early or goes on behind its end', async (extension) => {
+    const codec = Object.values(codecs).find((candidate) => candidate.extension === extension);
+    const stored = foreign[extension] ?? (await collected(codec!.compress([text])));
+    for (const keptBytes of [0, 1, 12, stored.length - 5, stored.length - 1])
+      await expect(read(extension, [stored.subarray(0, keptBytes)]), `${keptBytes} bytes`).rejects.toThrow(/./);
+    await expect(read(extension, [Buffer.concat([stored, Buffer.from('x')])])).rejects.toThrow(/./);
+  });
+
+  it.each(['zst', 'lz4', 'lzo', 'gz'])('refuses %s with a flipped bit, wherever it is in the content', async (extension) => {
+    const codec = Object.values(codecs).find((candidate) => candidate.extension === extension);
+    const stored = foreign[extension] ?? (await collected(codec!.compress([text])));
+    for (let offset = Math.ceil(stored.length / 2); offset < stored.length; offset += 3) {
+      const flipped = Buffer.from(stored);
+      flipped.writeUInt8(flipped.readUInt8(offset) ^ 0x10, offset);
+      await expect(read(extension, [flipped]), `byte ${offset}`).rejects.toThrow(/./);
+    }
+  });
+
+  it('refuses extensions that nobody knows, and says which are readable', () => {
+    expect(() => decompressionOf('zip', 'part_001.tar.zip')).toThrow(expect.objectContaining({ code: 'ARCHIVE_FORMAT_UNSUPPORTED' }));
+  });
+});
+
+describe.skipIf(!runs('lz4', ['--version']))('the program lz4', () => {
+  it('reads what we write', async () => {
+    await using directory = await temporaryDirectory();
+    const path = join(directory.path, 'x.lz4');
+    await writeFile(path, await collected(codecs.lz4.compress([text, patternBytes(5_000_000, 'many')])));
+    execFileSync('lz4', ['-dqf', path, join(directory.path, 'x')]);
+    expect((await readFile(join(directory.path, 'x'))).equals(Buffer.concat([text, patternBytes(5_000_000, 'many')]))).toBe(true);
+  });
+
+  it.each([['-BD'], ['-B4', '-BX'], ['--content-size'], ['-B4D', '-9'], ['--no-frame-crc']])(
+    'writes with %s what we read',
+    async (...options) => {
+      await using directory = await temporaryDirectory();
+      const content = Buffer.concat([text, patternBytes(600_000, 'many'), text]);
+      await writeFile(join(directory.path, 'x'), content);
+      execFileSync('lz4', ['-qf', ...options, join(directory.path, 'x'), join(directory.path, 'x.lz4')]);
+      expect((await read('lz4', cut(await readFile(join(directory.path, 'x.lz4')), 10_000))).equals(content)).toBe(true);
+    },
+  );
+});
+
+describe('checksums', () => {
+  it('xxHash32 and adler32 give the values of their specifications', () => {
+    expect(xxHash32(Buffer.from(''))).toBe(0x02cc5d05);
+    expect(xxHash32(Buffer.from('a'))).toBe(0x550d7456);
+    expect(xxHash32(Buffer.from('Nobody inspects the spammish repetition'))).toBe(0xe2293b2f);
+    expect(adler32(Buffer.from('Wikipedia'))).toBe(0x11e60398);
+  });
+});
+
+function runs(program: string, programArguments: readonly string[]): boolean {
+  try {
+    execFileSync(program, programArguments, { stdio: 'ignore' });
+    return true;
+  } catch {
+    // Not on this machine: the fixtures and stock wal-g prove the same.
+    return false;
+  }
+}
