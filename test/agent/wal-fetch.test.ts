@@ -69,6 +69,22 @@ describe('fetch', () => {
     expect(await readdir(join(fixture.dataDirectory, 'pg_wal'))).toEqual(['archive_status']);
   });
 
+  it('reads a damaged file again, and no more than three times', async () => {
+    await using fixture = await AgentFixture.create();
+    await fixture.start({ prefetchCount: 0 });
+    await fixture.registerRestore(1, 9);
+    fixture.files.stored.set(segment(1), Buffer.from('one'));
+    let damagedReads = 2;
+    fixture.files.before = () => {
+      damagedReads -= 1;
+      if (damagedReads >= 0) throw new WalkbackError('OBJECT_DAMAGED', 'damaged');
+    };
+    expect((await fixture.fetch(segment(1))).exitCode).toBe(0);
+    damagedReads = Number.POSITIVE_INFINITY;
+    expect((await fixture.fetch(segment(1))).exitCode).toBe(255);
+    expect(fixture.files.fetches).toHaveLength(6);
+  });
+
   it('exits 255 when the restore is unknown, or no agent listens', async () => {
     await using fixture = await AgentFixture.create();
     expect((await fixture.fetch(segment(1))).exitCode).toBe(255);

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { BackupSchedule } from '../../src/client/schedules.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import type { ScheduledBackupReport } from '../../src/workflows/contract.ts';
-import { documentOf, errorCodeOf, runCli } from './cli/run-cli.ts';
+import { documentedMembers, documentOf, errorCodeOf, runCli } from './cli/run-cli.ts';
 import { type Shop, startShop } from './cli/shop.ts';
 import { executions, withTemporal } from './cli/temporal.ts';
 
@@ -61,6 +61,8 @@ describe('walkback schedule', () => {
     expect(outcome.exitCode).toBe(0);
     const { schedule } = documentOf(outcome) as { schedule: BackupSchedule };
     expect(schedule).toMatchObject({ cluster: 'shop', scheduleId: 'backup-schedule/shop', cron: '0 2 * * *', paused: false });
+    const members = await documentedMembers('schedule');
+    expect(Object.keys(schedule).filter((member) => !members.has(member))).toEqual([]);
     expect(schedule.nextRun).toMatch(/T02:00:00\.000Z$/);
     expect((await listed(() => true, 'the schedule is listed')).cron).toBe('0 2 * * *');
     expect((await run('list')).stdout).toMatch(/^CLUSTER +CRON \(UTC\) +STATE +NEXT +LAST +SKIPPED\nshop +0 2 \* \* \* +on +/);

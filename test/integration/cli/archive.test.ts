@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { BaseBackup } from '../../../src/domain/base-backup.ts';
 import { type DemoSite, startDemoSite } from '../../../src/demo/demo-site.ts';
 import { freePort } from '../../harness/postgres.ts';
-import { documentOf, errorCodeOf, runCli } from './run-cli.ts';
+import { documentedMembers, documentOf, errorCodeOf, runCli } from './run-cli.ts';
 import { querySource } from './shop.ts';
 
 let site: DemoSite;
@@ -60,6 +60,7 @@ describe('walkback enable, backup, backups', () => {
     const outcome = await runCli(site, ['enable', 'shop', '--allow-restart', '--json']);
     expect(outcome.exitCode).toBe(0);
     const document = documentOf(outcome) as EnableDocument;
+    expect(new Set(Object.keys(document))).toEqual(await documentedMembers('enable'));
     expect(document).toMatchObject({ ok: true, cluster: 'shop', restarted: true });
     expect(document.provenBySegment).toMatch(/^[0-9A-F]{24}$/);
     const settings = await settingsOfSource();
@@ -85,7 +86,7 @@ describe('walkback enable, backup, backups', () => {
     expect(told).toEqual(['check-source', 'copy-files', 'await-wal', 'complete']);
   });
 
-  it('walkback backup prints the id only when it does not wait, and refuses a second one meanwhile', async () => {
+  it('walkback backup prints the id only when it does not wait, and walkback status finds it', async () => {
     const outcome = await runCli(site, ['backup', 'shop', '--no-wait', '--json']);
     expect(documentOf(outcome)).toEqual({ ok: true, workflowId: 'backup/shop' });
     const report = await site.client.getBackup('backup/shop').result();
@@ -105,6 +106,8 @@ describe('walkback enable, backup, backups', () => {
     };
     expect({ ok, cluster, damaged }).toEqual({ ok: true, cluster: 'shop', damaged: [] });
     expect(backups).toHaveLength(2);
+    const members = await documentedMembers('backup');
+    expect(Object.keys(backups[0] ?? {}).filter((member) => !members.has(member))).toEqual([]);
     expect(backups.map(({ finishTime }) => finishTime)).toEqual(backups.map(({ finishTime }) => finishTime).toSorted());
     const [header, ...rows] = text.stdout.split('\n');
     expect(header).toMatch(/^BACKUP +FINISHED +PG +SIZE +STORED +KIND$/);

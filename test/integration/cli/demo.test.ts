@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { markedProcesses } from '../../harness/processes.ts';
 import { temporaryDirectory } from '../../harness/temp.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
-import { documentOf, mainProgram } from './run-cli.ts';
+import { documentedMembers, documentOf, mainProgram } from './run-cli.ts';
 
 /** Issue: two demos at once share two cores here. */
 const demoTimeoutMs = 110_000;
@@ -67,6 +67,8 @@ describe('walkback demo', () => {
           totalMilliseconds: expect.any(Number) as number,
         });
         expect(document.restores.map(({ endReason }) => endReason)).toEqual(['target-reached', 'ended-early-proven-complete']);
+        const members = await documentedMembers('restore');
+        expect(Object.keys(document.restores[0] ?? {}).filter((member) => !members.has(member))).toEqual([]);
         for (const restore of document.restores) assertRestoreShape(restore);
         expect(await demo.left()).toEqual(nothing);
       }

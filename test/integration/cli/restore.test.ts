@@ -6,7 +6,7 @@ import type { LandingReport } from '../../../src/domain/landing-report.ts';
 import { connectServer } from '../../../src/postgres/connection.ts';
 import { serverState } from '../../../src/postgres/server-state.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
-import { documentOf, errorCodeOf, runCli } from './run-cli.ts';
+import { documentedMembers, documentOf, errorCodeOf, runCli } from './run-cli.ts';
 import { restoreArguments, type Shop, shopRole, startShop } from './shop.ts';
 
 let shop: Shop;
@@ -66,6 +66,7 @@ describe('walkback restore', () => {
     expect(outcome.exitCode).toBe(0);
     const { ok, workflowId, report } = documentOf(outcome) as { ok: boolean; workflowId: string; report: LandingReport };
     expect({ ok, workflowId }).toEqual({ ok: true, workflowId: idOf('as-json') });
+    expect(new Set(Object.keys(report))).toEqual(await documentedMembers('report'));
     expect(report).toMatchObject({ name: 'as-json', endReason: 'target-reached', timeline: 2, lockedRoles: [shopRole] });
   });
 
@@ -85,6 +86,8 @@ describe('walkback restore', () => {
     expect(paused).toMatchObject({ ok: true, workflowId: id, status: 'running', waitingFor: expect.stringContaining('promote') as string });
     expect(await readPaused('paused', 'SELECT count(*)::text AS value FROM orders')).toBe('3');
     await expect(readPaused('paused', 'DELETE FROM orders RETURNING id::text AS value')).rejects.toThrow(/read-only|recovery/);
+    const members = await documentedMembers('status');
+    expect(Object.keys(paused).filter((member) => !members.has(member))).toEqual([]);
     const text = await runCli(shop.site, ['status', id]);
     expect(text.stdout).toContain('paused-at-target: Paused at the target, read-only on the private socket');
     expect(text.stdout).toContain('waiting for the update `promote`, or cancel');

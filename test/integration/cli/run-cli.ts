@@ -1,4 +1,5 @@
 /** The CLI as its users meet it: a child process with a pipe for stdout and stderr. */
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 
@@ -40,6 +41,16 @@ export async function runCli(place: CliPlace, args: readonly string[]): Promise<
 /** What --json printed: the whole of stdout is one document. */
 export function documentOf(outcome: Pick<CliOutcome, 'stdout'>): unknown {
   return JSON.parse(outcome.stdout);
+}
+
+/** The members that docs/cli-json.md promises for a command's document (`| \`enable\` |`) or a part of it (`- *backup*`). */
+export async function documentedMembers(name: string): Promise<ReadonlySet<string>> {
+  const page = await readFile(new URL('../../../docs/cli-json.md', import.meta.url), 'utf8');
+  const line = page.split('\n').find((candidate) => candidate.startsWith(`| \`${name}\``) || candidate.startsWith(`- *${name}*`));
+  let members = /`\{ (.*?) \}`/.exec(line ?? '')?.[1] ?? '';
+  // What is nested goes, the innermost first.
+  while (/[{[]/.test(members)) members = members.replaceAll(/\{[^{}[\]]*\}|\[[^{}[\]]*\]/g, '');
+  return new Set(Array.from(members.matchAll(/\w+/g), ([member]) => member));
 }
 
 /** The code of the error that --json printed. */

@@ -88,16 +88,14 @@ describe('a restore whose WAL is being replayed', () => {
   });
 
   it('waits for an agent that was killed, and goes on with the next one', async () => {
-    const { handle, request, gate } = await restoreHeldMidway('agent-killed');
-    const { pid } = await untilServer(request.dataDirectory);
+    const { handle, gate } = await restoreHeldMidway('agent-killed');
     await scene.kill('agent');
     gate.open();
     scene.store.end();
-    // Temporal finds out by the missing heartbeat; PostgreSQL waits in restore_command all the while.
+    // PostgreSQL waits in restore_command until somebody answers; Temporal finds out by the missing heartbeat.
     await scene.start('agent');
     const report = await handle.result();
     await expectLanded(report);
     expect(report.steps.filter((step) => step.name === 'start-postgres')).toHaveLength(1);
-    expect(pid).toBeGreaterThan(0);
   });
 });

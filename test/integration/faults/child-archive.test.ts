@@ -1,0 +1,89 @@
+/** A restored cluster archives to a prefix of its own, never to its parent's; and it can be backed up and restored like any other. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { walKey, walPrefix } from '../../../src/archive/layout.ts';
+import { demoAdmin, demoCluster } from '../../../src/demo/demo-site.ts';
+import type { LandingReport } from '../../../src/domain/landing-report.ts';
+import { connectServer } from '../../../src/postgres/connection.ts';
+import { waitUntil } from '../../harness/wait-until.ts';
+import { Scene } from './scene.ts';
+import { listKeys, openArchive } from './stored-objects.ts';
+
+const childName = 'child';
+let scene: Scene;
+let child: LandingReport;
+let firstChildSegment: string;
+
+beforeAll(async () => {
+  scene = await Scene.open();
+});
+afterAll(async () => scene[Symbol.asyncDispose]());
+
+async function keysOf(cluster: string): Promise<ReadonlyMap<string, string | undefined>> {
+  await using archive = openArchive(scene.site, cluster);
+  return await listKeys(archive, '');
+}
+
+/** Writes a row into the child and closes its segment. */
+async function writeIntoChild(n: number): Promise<string> {
+  await using connection = await connectServer({ host: child.socketDirectory, port: child.port, user: demoAdmin, database: 'postgres' });
+  await connection.query(`INSERT INTO events VALUES (${n}, 'written by the child')`);
+  return (await connection.queryFirstValue('SELECT pg_walfile_name(pg_switch_wal())')) ?? '';
+}
+
+async function untilStored(cluster: string, name: string): Promise<void> {
+  await waitUntil(async () => (await keysOf(cluster)).has(walKey(name, 'zst')), {
+    timeoutMs: 30_000,
+    description: `${name} is in the archive of ${cluster}`,
+  });
+}
+
+/** As an operator does who wants the child to be backed up: it becomes a cluster of walkback.yaml. */
+async function configureChild(): Promise<void> {
+  const { configFile } = scene.site;
+  const configuration = parse(await readFile(configFile, 'utf8')) as { clusters: Record<string, object> };
+  configuration.clusters[childName] = {
+    data_directory: child.dataDirectory,
+    socket_directory: child.socketDirectory,
+    port: child.port,
+    user: demoAdmin,
+  };
+  await writeFile(configFile, stringify(configuration));
+  for (const name of ['worker', 'agent'] as const) {
+    await scene.stop(name);
+    await scene.start(name);
+  }
+}
+
+describe('a restored cluster', () => {
+  it('sends its history file and its first segment to its own prefix, and nothing to that of its parent', async () => {
+    const target = await scene.noteTarget();
+    const { handle } = await scene.restore({ name: childName, target: { kind: 'time', time: target.time } });
+    child = await handle.result();
+    const parentKeys = await keysOf(demoCluster);
+    const written: string[] = [];
+    for (const n of [1001, 1002, 1003]) written.push(await writeIntoChild(n));
+    for (const name of ['00000002.history', ...written]) await untilStored(childName, name);
+    firstChildSegment = [...(await keysOf(childName)).keys()].find((key) => /^wal_005\/00000002[0-9A-F]{16}\./.test(key)) ?? '';
+    // No hole: the first segment of the new timeline is the one in which recovery ended.
+    expect(written.map((name) => name.slice(0, 8))).toEqual(['00000002', '00000002', '00000002']);
+    expect(firstChildSegment <= walKey(written[0]!, 'zst')).toBe(true);
+    expect(await keysOf(demoCluster)).toEqual(parentKeys);
+    expect([...parentKeys.keys()].filter((key) => key.startsWith(`${walPrefix}00000002`))).toEqual([]);
+  });
+
+  it('can be backed up and restored itself, when walkback.yaml names it', async () => {
+    await configureChild();
+    const { backup } = await (await scene.site.client.startBackup({ cluster: childName })).result();
+    expect(backup.timeline).toBe(2);
+    await writeIntoChild(1004);
+    const rows = await scene.rowsOf(child);
+    const { handle } = await scene.restore({ cluster: childName, name: 'grandchild', target: { kind: 'latest' } });
+    const grandchild = await handle.result();
+    expect(grandchild).toMatchObject({ cluster: childName, timeline: 3, endReason: 'end-of-wal' });
+    expect(await scene.rowsOf(grandchild)).toBe(rows);
+    await untilStored('grandchild', '00000003.history');
+    expect([...(await keysOf(childName)).keys()].filter((key) => key.startsWith(`${walPrefix}00000003`))).toEqual([]);
+  });
+});
