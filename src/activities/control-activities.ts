@@ -1,15 +1,21 @@
 /** Activities that need only the archive: they run on any worker. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { listBaseBackups } from '../archive/catalog.ts';
 import type { WalArchive } from '../archive/wal-archive.ts';
 import { landingReportKey, baseBackupsPrefix, walPrefix } from '../archive/layout.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { parseInstant } from '../domain/instant.ts';
-import { planRecovery, viewHolds, type WalHoldings } from '../domain/recovery-plan.ts';
+import { planRecovery, type RecoveryPlan, viewHolds, type WalHoldings } from '../domain/recovery-plan.ts';
+import type { RecoveryTarget } from '../domain/recovery-target.ts';
 import { defaultWalSegmentBytes, type TimelineId } from '../domain/wal-segment.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { runActivity } from './activity.ts';
 import { type ControlDependencies, walArchiveOf } from './dependencies.ts';
 import type { ControlActivities, PlanInput, PlannedRestore } from './types.ts';
+
+/** Agents archive several segments at a time, so a later one may be there before an earlier one: a hole counts once it has lasted this long. */
+const holeSettlesWithinMs = 10_000;
+const holePollIntervalMs = 500;
 
 /** Makes the activities of the task queue `walkback`. */
 export function createControlActivities(dependencies: ControlDependencies): ControlActivities {
@@ -36,7 +42,38 @@ async function planRestore(dependencies: ControlDependencies, input: PlanInput, 
   const source = dependencies.locateCluster(request.cluster);
   const childArchiveUrl = dependencies.archiveUrlForNewCluster(request.cluster, request.name);
   await assertArchiveUnused(dependencies.openStore(childArchiveUrl), signal);
-  const store = dependencies.openStore(source.archiveUrl);
+  const plan = await settledPlan(dependencies.openStore(source.archiveUrl), input, signal);
+  // Behind a hole the flushed segment cannot be seen; whether the restore can do without it is decided when recovery has ended.
+  if (plan.holeAfterView === undefined && lacksFlushed(plan, sourceProof)) {
+    throw new WalkbackError(
+      'WAL_NOT_ARCHIVED',
+      `The segment ${sourceProof?.segment}, which ${request.cluster} closed for this restore, is not in the archive yet.`,
+      { facts: { segment: sourceProof?.segment ?? null } },
+    );
+  }
+  return { source, childArchiveUrl, plan };
+}
+
+/** A plan that a hole spoils is made again for as long as the hole may close by itself. @throws WalkbackError as planRecovery */
+async function settledPlan(store: ObjectStore, { request, sourceProof }: PlanInput, signal: AbortSignal): Promise<RecoveryPlan> {
+  const deadlineMs = Date.now() + holeSettlesWithinMs;
+  for (;;) {
+    const isLastLook = Date.now() >= deadlineMs;
+    try {
+      const plan = await planByListing(store, request.target, signal);
+      if (isLastLook || plan.holeAfterView === undefined || !lacksFlushed(plan, sourceProof)) return plan;
+    } catch (error) {
+      if (isLastLook || !(error instanceof WalkbackError) || error.code !== 'WAL_MISSING') throw error;
+    }
+    await delay(holePollIntervalMs, undefined, { signal });
+  }
+}
+
+function lacksFlushed(plan: RecoveryPlan, sourceProof: PlanInput['sourceProof']): boolean {
+  return sourceProof !== undefined && !viewHolds(plan.view, { timeline: sourceProof.timeline, name: sourceProof.segment });
+}
+
+async function planByListing(store: ObjectStore, target: RecoveryTarget, signal: AbortSignal): Promise<RecoveryPlan> {
   const archive = walArchiveOf(store);
   const [{ backups }, wal] = await Promise.all([listBaseBackups(store, { signal }), readHoldings(archive, signal)]);
   const full = backups.filter((backup) => backup.deltaFrom === undefined);
@@ -44,20 +81,7 @@ async function planRestore(dependencies: ControlDependencies, input: PlanInput, 
     const text = await archive.closedAt(segment, { signal });
     return text === undefined ? undefined : parseInstant(text);
   };
-  const plan = await planRecovery({ target: request.target, backups: full, wal, closedAt });
-  // Behind a hole the flushed segment cannot be seen; whether the restore can do without it is decided when recovery has ended.
-  if (
-    sourceProof !== undefined &&
-    plan.holeAfterView === undefined &&
-    !viewHolds(plan.view, { timeline: sourceProof.timeline, name: sourceProof.segment })
-  ) {
-    throw new WalkbackError(
-      'WAL_NOT_ARCHIVED',
-      `The segment ${sourceProof.segment}, which ${request.cluster} closed for this restore, is not in the archive yet.`,
-      { facts: { segment: sourceProof.segment } },
-    );
-  }
-  return { source, childArchiveUrl, plan };
+  return await planRecovery({ target, backups: full, wal, closedAt });
 }
 
 async function readHoldings(archive: WalArchive, signal: AbortSignal): Promise<WalHoldings> {

@@ -106,7 +106,7 @@ describe('walkback enable, backup, backups', () => {
     };
     expect({ ok, cluster, damaged }).toEqual({ ok: true, cluster: 'shop', damaged: [] });
     expect(backups).toHaveLength(2);
-    const members = await documentedMembers('backup');
+    const members = await documentedMembers('Base backup');
     expect(Object.keys(backups[0] ?? {}).filter((member) => !members.has(member))).toEqual([]);
     expect(backups.map(({ finishTime }) => finishTime)).toEqual(backups.map(({ finishTime }) => finishTime).toSorted());
     const [header, ...rows] = text.stdout.split('\n');

@@ -67,7 +67,7 @@ describe('walkback demo', () => {
           totalMilliseconds: expect.any(Number) as number,
         });
         expect(document.restores.map(({ endReason }) => endReason)).toEqual(['target-reached', 'ended-early-proven-complete']);
-        const members = await documentedMembers('restore');
+        const members = await documentedMembers('demo');
         expect(Object.keys(document.restores[0] ?? {}).filter((member) => !members.has(member))).toEqual([]);
         for (const restore of document.restores) assertRestoreShape(restore);
         expect(await demo.left()).toEqual(nothing);

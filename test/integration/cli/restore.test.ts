@@ -66,7 +66,7 @@ describe('walkback restore', () => {
     expect(outcome.exitCode).toBe(0);
     const { ok, workflowId, report } = documentOf(outcome) as { ok: boolean; workflowId: string; report: LandingReport };
     expect({ ok, workflowId }).toEqual({ ok: true, workflowId: idOf('as-json') });
-    expect(new Set(Object.keys(report))).toEqual(await documentedMembers('report'));
+    expect(new Set(Object.keys(report))).toEqual(await documentedMembers('Landing report'));
     expect(report).toMatchObject({ name: 'as-json', endReason: 'target-reached', timeline: 2, lockedRoles: [shopRole] });
   });
 

@@ -43,14 +43,13 @@ export function documentOf(outcome: Pick<CliOutcome, 'stdout'>): unknown {
   return JSON.parse(outcome.stdout);
 }
 
-/** The members that docs/cli-json.md promises for a command's document (`| \`enable\` |`) or a part of it (`- *backup*`). */
-export async function documentedMembers(name: string): Promise<ReadonlySet<string>> {
+/** The members that a section of docs/cli-json.md promises: what stands in code in the first column of its table. */
+export async function documentedMembers(section: string): Promise<ReadonlySet<string>> {
   const page = await readFile(new URL('../../../docs/cli-json.md', import.meta.url), 'utf8');
-  const line = page.split('\n').find((candidate) => candidate.startsWith(`| \`${name}\``) || candidate.startsWith(`- *${name}*`));
-  let members = /`\{ (.*?) \}`/.exec(line ?? '')?.[1] ?? '';
-  // What is nested goes, the innermost first.
-  while (/[{[]/.test(members)) members = members.replaceAll(/\{[^{}[\]]*\}|\[[^{}[\]]*\]/g, '');
-  return new Set(Array.from(members.matchAll(/\w+/g), ([member]) => member));
+  const [, text = ''] = page.split(new RegExp(`^##+ ${section}$`, 'm'));
+  const [table = ''] = text.split(/^##/m);
+  const cells = Array.from(table.matchAll(/^\| (`[^|]*) \|/gm), ([, cell = '']) => cell);
+  return new Set(cells.flatMap((cell) => Array.from(cell.matchAll(/`(?:restores\[\]\.|temporal\.)?(\w+)`/g), ([, name = '']) => name)));
 }
 
 /** The code of the error that --json printed. */

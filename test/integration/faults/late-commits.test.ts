@@ -3,7 +3,7 @@
  * target, the source commits and archives. Those commits came after the target and must not slip in (postgres-recovery.md, M10 and A3).
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { walKey } from '../../../src/archive/layout.ts';
+import { walKey, walPrefix } from '../../../src/archive/layout.ts';
 import { demoCluster } from '../../../src/demo/demo-site.ts';
 import { parseInstant } from '../../../src/domain/instant.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
@@ -37,6 +37,36 @@ function holdEachRead(keyPart: string): { readonly arrivedCount: () => number; /
   return { arrivedCount: () => gates.length, open: (read) => gates[read - 1]?.resolve() };
 }
 
+/** One gate for each WAL file of the source. */
+function holdEachPush(): { readonly open: (name: string) => void; readonly openAll: () => void } {
+  const gates = new Map<string, PromiseWithResolvers<void>>();
+  let isOpen = false;
+  const gateOf = (name: string) => {
+    const gate = gates.get(name) ?? Promise.withResolvers<void>();
+    gates.set(name, gate);
+    return gate;
+  };
+  scene.store.make(({ operation, key }) => {
+    const [, name] = key.split(`/${demoCluster}/${walPrefix}`);
+    if (isOpen || operation !== 'PutObject' || name === undefined) return undefined;
+    return { kind: 'hold-request', until: gateOf(name).promise };
+  });
+  return {
+    open: (name) => gateOf(walKey(name, 'zst').slice(walPrefix.length)).resolve(),
+    openAll: () => {
+      isOpen = true;
+      for (const gate of gates.values()) gate.resolve();
+    },
+  };
+}
+
+/** Two for the new archive, one for the backups, one for the WAL. */
+const listingsOfPlanCount = 4;
+
+function countOfListings(): number {
+  return scene.store.seen.filter(({ operation }) => operation === 'ListObjectsV2').length;
+}
+
 describe('a restore to an instant after the last commit of an idle source', () => {
   it('holds no row that was committed, and archived, while it ran', async () => {
     const segments = await scene.writeSegments(2);
@@ -46,6 +76,8 @@ describe('a restore to an instant after the last commit of an idle source', () =
     const { handle } = await scene.restore({ name: 'idle', target: { kind: 'time', time: parseInstant(now) } });
     let hasEnded = false;
     const result = handle.result().finally(() => (hasEnded = true));
+    // A failure is thrown where it is awaited, below.
+    result.catch(() => undefined);
 
     // PostgreSQL reads it in its first start, again when it finds the end of the WAL, and in its second start.
     const committed: string[] = [];
@@ -71,6 +103,30 @@ describe('a restore to an instant after the last commit of an idle source', () =
     await using archive = openArchive(scene.site, demoCluster);
     const keys = await listKeys(archive, '');
     expect([...keys.keys()]).toEqual(expect.arrayContaining(committed.map((name) => walKey(name, 'zst'))));
+  });
+
+  it('waits for a segment that is still on its way while a later one is in the archive', async () => {
+    const pushes = holdEachPush();
+    const [first, second, third] = await scene.writeSegments(3);
+    const rows = await scene.rowsOfSource();
+    const now = await scene.valueOfSource('SELECT clock_timestamp()::text');
+    // While the first was held the others got ready, so the third is archived ahead of the second.
+    for (const name of [first!, third!]) pushes.open(name);
+    await using archive = openArchive(scene.site, demoCluster);
+    const stored = async (name: string) => (await listKeys(archive, '')).has(walKey(name, 'zst'));
+    await waitUntil(() => stored(third!), { timeoutMs: 30_000, description: `${third} is archived` });
+    expect([await stored(first!), await stored(second!)]).toEqual([true, false]);
+
+    const listingsBefore = countOfListings();
+    const { handle } = await scene.restore({ name: 'in-flight', target: { kind: 'time', time: parseInstant(now) } });
+    await waitUntil(() => countOfListings() > listingsBefore + listingsOfPlanCount, {
+      timeoutMs: 30_000,
+      description: 'the plan has met the hole and looks again',
+    });
+    pushes.openAll();
+    const report = await handle.result();
+    expect(report).toMatchObject({ endReason: 'ended-early-proven-complete' });
+    expect(await scene.rowsOf(report)).toBe(rows);
   });
 
   it('fails when the request says so, although the end of the WAL is proven to be the state asked for', async () => {
