@@ -4,6 +4,7 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { Client, Connection } from '@temporalio/client';
 import type { OperationHandle } from '../../src/client/handles.ts';
@@ -15,6 +16,8 @@ import type { RestoreRequest } from '../../src/domain/restore-request.ts';
 import { connectServer } from '../../src/postgres/connection.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 
+/** Stack traces name the checkout; a committed history must not. */
+const packageRoot = fileURLToPath(new URL('../../', import.meta.url));
 const [directory] = process.argv.slice(2);
 if (directory === undefined) throw new TypeError('usage: record.ts DIRECTORY');
 
@@ -49,7 +52,7 @@ async function record(name: string, handle: OperationHandle<unknown, unknown>): 
 async function save(name: string, workflowId: string): Promise<void> {
   const history = await client.workflow.getHandle(workflowId).fetchHistory();
   await mkdir(directory ?? '', { recursive: true });
-  await writeFile(join(directory ?? '', `${name}.json`), `${historyToJSON(history)}\n`);
+  await writeFile(join(directory ?? '', `${name}.json`), `${historyToJSON(history).replaceAll(packageRoot, '/')}\n`);
   process.stderr.write(`${name}\n`);
 }
 

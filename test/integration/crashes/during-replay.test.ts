@@ -78,8 +78,10 @@ describe('a restore whose WAL is being replayed', () => {
 
   it('goes on after SIGTERM of the agent', async () => {
     const { handle, gate } = await restoreHeldMidway('agent-stopped');
-    await scene.stop('agent');
+    // It lets the request that PostgreSQL waits for come to its end.
+    const stopped = scene.stop('agent');
     gate.open();
+    await stopped;
     scene.store.end();
     await scene.start('agent');
     const report = await handle.result();
