@@ -11,6 +11,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/{domain,storage,archive,postgres,agent,config,client,cli,workflows}/**/*.test.ts', 'test/tidy.test.ts'],
           exclude: ['test/postgres/server/**'],
+          testTimeout: 30_000,
         },
       },
       {

@@ -117,6 +117,7 @@ async function checkHost(dependencies: HostDependencies, request: CompleteRestor
       facts: { dataDirectory: job.dataDirectory },
     });
   }
+  assertNameFree(dependencies, job);
   await assertPortFree(job.port);
   for (const swap of request.roles) {
     if (swap.password.kind === 'file') await resolveSecretReference(`file:${swap.password.path}`);
@@ -140,6 +141,18 @@ async function checkHost(dependencies: HostDependencies, request: CompleteRestor
     archiveUrl: job.childArchiveUrl,
   });
   return { postgresVersion: installation.version, binDirectory: installation.binDirectory, freeBytes, neededBytes };
+}
+
+/** The name of a configured cluster stands for its archive and its archive_command too, whether it has used them yet or not. */
+function assertNameFree(dependencies: HostDependencies, { name, dataDirectory }: RestoreJob): void {
+  try {
+    const known = dependencies.clusterOf(name);
+    if (known.dataDirectory === dataDirectory) return;
+    throw new WalkbackError('NAME_IN_USE', `The name "${name}" is that of a cluster on ${known.dataDirectory}.`, { facts: { name } });
+  } catch (error) {
+    // Nobody has the name.
+    if (!(error instanceof WalkbackError) || error.code !== 'UNKNOWN_CLUSTER') throw error;
+  }
 }
 
 async function assertPortFree(port: number): Promise<void> {

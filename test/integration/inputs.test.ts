@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { parse, stringify } from 'yaml';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createWalkbackClient } from '../../src/client/walkback-client.ts';
 import { demoCluster, demoHost, type DemoSite } from '../../src/demo/demo-site.ts';
@@ -333,6 +334,16 @@ describe('an agent that is gone', () => {
     expect(documentOf(outcome)).toMatchObject({ error: { facts: { host: demoHost } } });
     expect(existsSync(join(site.directory, 'no-agent'))).toBe(false);
     expect(outcome.milliseconds).toBeLessThan(60_000);
+  });
+
+  it('the name of another configured cluster is refused when the agent knows it, though that one was never archived', async () => {
+    const configuration = parse(await readFile(site.configFile, 'utf8')) as { clusters: Record<string, object> };
+    configuration.clusters['till'] = { data_directory: join(site.directory, 'till-data'), user: 'postgres' };
+    await writeFile(site.configFile, stringify(configuration));
     await site.start('agent');
+    const outcome = await restore({ as: 'till' });
+    expect([outcome.exitCode, errorCodeOf(outcome)]).toEqual([3, 'NAME_IN_USE']);
+    expect(outcome.stderr).toContain('till-data');
+    expect(existsSync(join(site.directory, 'till'))).toBe(false);
   });
 });
