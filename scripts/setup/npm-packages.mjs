@@ -26,7 +26,7 @@ export async function setUpNpmPackages() {
 /** Runs npm in a directory. */
 export async function npm(args, directory) {
   try {
-    return await execute('npm', [...args, '--no-fund', '--no-audit'], { cwd: directory, env: npmEnvironment() });
+    return await execute('npm', [...args, '--no-fund', '--no-audit', '--loglevel=error'], { cwd: directory, env: npmEnvironment() });
   } catch (error) {
     throw new SetupError(
       `npm ${args[0]} failed (${reasonOf(error)})`,
