@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { completeBaseBackup } from '../archive/base-backup-completion.ts';
 import { uploadBaseBackup } from '../archive/base-backup-push.ts';
+import { assertWritable } from '../archive/encryption.ts';
 import { majorOf } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { parseLsn } from '../domain/lsn.ts';
@@ -43,6 +44,7 @@ export function createBackupActivities(
 }
 
 async function checkBackupSource(dependencies: HostDependencies, job: BackupJob): Promise<{ pgVersion: number; systemIdentifier: string }> {
+  assertWritable(dependencies.cipher);
   await using connection = await connectServer(dependencies.clusterOf(job.cluster).server);
   const facts = await readServerFacts(connection);
   const major = majorOf(facts.serverVersionNum);
@@ -75,6 +77,7 @@ async function copyBaseBackup(dependencies: HostDependencies, job: BackupJob, st
       store: dependencies.openStore(job.archiveUrl),
       dataDirectory: cluster.dataDirectory,
       compression: dependencies.compression,
+      cipher: dependencies.cipher,
       partBytes: dependencies.partBytes,
       concurrency: dependencies.uploadConcurrency,
       start: {

@@ -42,7 +42,7 @@ async function planRestore(dependencies: ControlDependencies, input: PlanInput, 
   const source = dependencies.locateCluster(request.cluster);
   const childArchiveUrl = dependencies.archiveUrlForNewCluster(request.cluster, request.name);
   await assertArchiveUnused(dependencies.openStore(childArchiveUrl), signal);
-  const plan = await settledPlan(dependencies.openStore(source.archiveUrl), input, signal);
+  const plan = await settledPlan(dependencies, { ...input, archiveUrl: source.archiveUrl }, signal);
   // Behind a hole the flushed segment cannot be seen; whether the restore can do without it is decided when recovery has ended.
   if (plan.holeAfterView === undefined && lacksFlushed(plan, sourceProof)) {
     throw new WalkbackError(
@@ -55,12 +55,18 @@ async function planRestore(dependencies: ControlDependencies, input: PlanInput, 
 }
 
 /** A plan that a hole spoils is made again for as long as the hole may close by itself. @throws WalkbackError as planRecovery */
-async function settledPlan(store: ObjectStore, { request, sourceProof }: PlanInput, signal: AbortSignal): Promise<RecoveryPlan> {
+async function settledPlan(
+  dependencies: ControlDependencies,
+  { request, sourceProof, archiveUrl }: PlanInput & { readonly archiveUrl: string },
+  signal: AbortSignal,
+): Promise<RecoveryPlan> {
+  const store = dependencies.openStore(archiveUrl);
+  const archive = walArchiveOf(store, dependencies);
   const deadlineMs = Date.now() + holeSettlesWithinMs;
   for (;;) {
     const isLastLook = Date.now() >= deadlineMs;
     try {
-      const plan = await planByListing(store, request.target, signal);
+      const plan = await planByListing({ store, archive }, request.target, signal);
       if (isLastLook || plan.holeAfterView === undefined || !lacksFlushed(plan, sourceProof)) return plan;
     } catch (error) {
       if (isLastLook || !(error instanceof WalkbackError) || error.code !== 'WAL_MISSING') throw error;
@@ -73,8 +79,11 @@ function lacksFlushed(plan: RecoveryPlan, sourceProof: PlanInput['sourceProof'])
   return sourceProof !== undefined && !viewHolds(plan.view, { timeline: sourceProof.timeline, name: sourceProof.segment });
 }
 
-async function planByListing(store: ObjectStore, target: RecoveryTarget, signal: AbortSignal): Promise<RecoveryPlan> {
-  const archive = walArchiveOf(store);
+async function planByListing(
+  { store, archive }: { readonly store: ObjectStore; readonly archive: WalArchive },
+  target: RecoveryTarget,
+  signal: AbortSignal,
+): Promise<RecoveryPlan> {
   const [{ backups }, wal] = await Promise.all([listBaseBackups(store, { signal }), readHoldings(archive, signal)]);
   const full = backups.filter((backup) => backup.deltaFrom === undefined);
   const closedAt = async (segment: string) => {

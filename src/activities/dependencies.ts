@@ -2,6 +2,7 @@
 import type { RestoredClusters } from '../agent/restored-clusters.ts';
 import type { WalService } from '../agent/wal-service.ts';
 import type { Compression } from '../archive/compression.ts';
+import type { ObjectCipher } from '../archive/encryption/cipher.ts';
 import { createWalArchive, type WalArchive } from '../archive/wal-archive.ts';
 import { defaultWalSegmentBytes } from '../domain/wal-segment.ts';
 import type { ConnectOptions } from '../postgres/connection.ts';
@@ -18,6 +19,8 @@ export interface ControlDependencies {
   readonly archiveUrlForNewCluster: (source: string, name: string) => string;
   /** Opens an archive, or gives the one that is open; it is closed with the process. */
   readonly openStore: (url: string) => ObjectStore;
+  /** Undefined: archives are not encrypted. */
+  readonly cipher: ObjectCipher | undefined;
 }
 
 /** A cluster on this host. */
@@ -37,6 +40,7 @@ export interface HostDependencies {
   readonly clusterOf: (name: string) => HostCluster;
   readonly openStore: (url: string) => ObjectStore;
   readonly compression: Compression;
+  readonly cipher: ObjectCipher | undefined;
   readonly partBytes: number;
   readonly uploadConcurrency: number;
   readonly downloadConcurrency: number;
@@ -54,6 +58,6 @@ export interface HostDependencies {
 }
 
 /** The WAL of an archive, for reading: compression plays no part then. */
-export function walArchiveOf(store: ObjectStore, segmentBytes: number = defaultWalSegmentBytes): WalArchive {
-  return createWalArchive(store, { compression: 'zstd', segmentBytes });
+export function walArchiveOf(store: ObjectStore, { cipher }: Pick<ControlDependencies, 'cipher'>): WalArchive {
+  return createWalArchive(store, { compression: 'zstd', cipher, segmentBytes: defaultWalSegmentBytes });
 }

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { resolveSecretReference } from '../agent/secret-reference.ts';
 import { restoreCommand } from '../agent/commands.ts';
 import { prefetchDirectoryOf } from '../agent/restore/restore-fetcher.ts';
+import { assertWritable } from '../archive/encryption.ts';
 import { fetchBaseBackup } from '../archive/base-backup-fetch.ts';
 import { majorOf } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
@@ -106,6 +107,8 @@ export async function assertOurs(job: RestoreJob): Promise<void> {
 }
 
 async function checkHost(dependencies: HostDependencies, request: CompleteRestoreRequest, job: RestoreJob): Promise<HostCheck> {
+  // The restored cluster archives from its first segment on.
+  assertWritable(dependencies.cipher);
   const state = await inspectDataDirectory(job.dataDirectory);
   if (state.kind === 'running' || (state.kind === 'marked' && state.running)) {
     throw new WalkbackError('DATA_DIRECTORY_IN_USE', `A server runs on ${job.dataDirectory}.`, {
@@ -206,6 +209,7 @@ async function fetch(
     await assertOurs(job);
     const fetched = await fetchBaseBackup({
       store: dependencies.openStore(job.archiveUrl),
+      cipher: dependencies.cipher,
       backup: job.plan.backup.name,
       into: job.dataDirectory,
       stateDirectory: restoreDirectoryOf(job.dataDirectory),

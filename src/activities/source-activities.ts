@@ -21,6 +21,7 @@ import { type ActivityStep, runActivity } from './activity.ts';
 import type { HostCluster, HostDependencies } from './dependencies.ts';
 import type { ArchivingState, HostActivities } from './types.ts';
 import { awaitSegmentsArchived } from './wal-arrival.ts';
+import { assertWritable } from '../archive/encryption.ts';
 import { createWalArchive } from '../archive/wal-archive.ts';
 
 /** A segment arrives within moments on a healthy archive; a backlog takes longer, and the activity is then retried. */
@@ -140,6 +141,7 @@ async function pushReadyFiles(
 ): Promise<void> {
   const archive = createWalArchive(dependencies.openStore(source.archiveUrl), {
     compression: dependencies.compression,
+    cipher: dependencies.cipher,
     segmentBytes: source.segmentBytes,
   });
   for (const name of await readyFiles(source.cluster.dataDirectory)) {
@@ -177,6 +179,7 @@ function assertArchives(facts: ServerFacts, cluster: string): void {
 const archiveTimeoutSeconds = 60;
 
 async function configureArchiving(dependencies: HostDependencies, name: string): Promise<ArchivingState> {
+  assertWritable(dependencies.cipher);
   const cluster = dependencies.clusterOf(name);
   await using connection = await connectServer(cluster.server);
   const facts = await readServerFacts(connection);

@@ -1,8 +1,9 @@
 /** Waiting for WAL in the archive. PostgreSQL's own wait polls once a second (postgres-recovery.md, M25); the archive itself is asked here. */
+import { createWalArchive } from '../archive/wal-archive.ts';
 import { WalkbackError } from '../domain/errors.ts';
+import { defaultWalSegmentBytes } from '../domain/wal-segment.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { awaitValue } from './await-condition.ts';
-import { walArchiveOf } from './dependencies.ts';
 
 const pollIntervalMs = 100;
 
@@ -12,7 +13,8 @@ export async function awaitSegmentsArchived(
   segments: readonly string[],
   options: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly segmentBytes?: number },
 ): Promise<void> {
-  const archive = walArchiveOf(store, options.segmentBytes);
+  // Whether an object exists is asked, not what it holds: compression and encryption play no part.
+  const archive = createWalArchive(store, { compression: 'zstd', segmentBytes: options.segmentBytes ?? defaultWalSegmentBytes });
   for (const segment of segments) {
     await awaitValue(async () => ((await archive.has(segment, { signal: options.signal })) ? true : undefined), {
       ...options,

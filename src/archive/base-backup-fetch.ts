@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WalkbackError } from '../domain/errors.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
+import type { ObjectCipher } from './encryption/cipher.ts';
 import { readDocument } from './documents/stored-document.ts';
 import { syncDirectory, writeFileDurably } from '../files/durable-file.ts';
 import { tablespaceMap, tablespaceDirectory } from './fetch/member-path.ts';
@@ -24,6 +25,8 @@ export interface FetchProgress {
 
 export interface FetchBaseBackupOptions {
   readonly store: ObjectStore;
+  /** Default: not encrypted. */
+  readonly cipher?: ObjectCipher | undefined;
   /** Name of the backup. */
   readonly backup: string;
   /** The new data directory; made when it is absent. That nothing else is in it is the caller's care. */
@@ -70,7 +73,7 @@ const neededDirectories = [
  * directory after an interruption, it fetches only the tars that are not in place.
  * Tablespaces go to `<into>/walkback_tablespaces/<oid>`, and tablespace_map says so.
  * @throws WalkbackError NOT_FOUND without a sentinel, ARCHIVE_FORMAT_UNSUPPORTED for delta backups and unreadable compressions,
- * OBJECT_DAMAGED naming the key, NOT_ENOUGH_DISK; system errors of local files as they are; the signal's reason after an abort
+ * OBJECT_DAMAGED and DECRYPTION_FAILED naming the key, NOT_ENOUGH_DISK; system errors of local files as they are; the signal's reason after an abort
  */
 export async function fetchBaseBackup(options: FetchBaseBackupOptions): Promise<FetchedBaseBackup> {
   const signal = options.signal ?? new AbortController().signal;
@@ -176,10 +179,10 @@ class Fetch {
       this.#bytesFetched += sizeBytes;
       this.#count(sizeBytes);
     };
-    const { store, into } = this.#options;
+    const { store, cipher, into } = this.#options;
     const { tablespaces } = this.#source.sentinel;
     try {
-      await extractTar(tar, { ...options, store, into, tablespaces, onBytes });
+      await extractTar(tar, { ...options, store, cipher, into, tablespaces, onBytes });
       if (!this.#source.tars.parts.includes(tar)) await this.#rewriteTablespaceMap();
     } catch (error) {
       this.#count(-attemptBytes);

@@ -7,6 +7,8 @@ import type { ObjectStore } from '../storage/object-store.ts';
 import { codecs, type Compression } from './compression.ts';
 import type { Codec } from './compression/codec.ts';
 import { none } from './compression/none.ts';
+import type { ObjectCipher } from './encryption/cipher.ts';
+import { assertWritable } from './encryption.ts';
 import { filesMetadataDocument } from './documents/files-metadata.ts';
 import { type StoredObject, stringifyManifest } from './documents/manifest.ts';
 import { putDocument } from './documents/stored-document.ts';
@@ -25,7 +27,7 @@ import {
 import { sweepOrphans } from './base-backup-completion.ts';
 import { readControlFile } from './push/control-file.ts';
 import { findTablespaces } from './push/data-directory-walk.ts';
-import { uploadCompressed } from './push/object-upload.ts';
+import { uploadObject } from './push/object-upload.ts';
 import { type PushProgress, type UploadedParts, uploadParts } from './push/part-upload.ts';
 import { tarOfContents } from './push/tar-of-contents.ts';
 
@@ -60,6 +62,8 @@ export interface UploadBaseBackupOptions {
   readonly store: ObjectStore;
   readonly dataDirectory: string;
   readonly compression: Compression;
+  /** Default: not encrypted. */
+  readonly cipher?: ObjectCipher | undefined;
   readonly start: BackupStart;
   /** Ends the backup; called once, when all data is stored. */
   readonly stop: () => Promise<BackupStop>;
@@ -83,7 +87,7 @@ const defaultConcurrency = 2;
 
 /**
  * Uploads everything of a base backup but metadata.json and the sentinel. Leftovers of an interrupted backup of the same name are removed first.
- * @throws WalkbackError BACKUP_FAILED when a file cannot be read or the name is taken, and what the store throws; the signal's reason after an abort.
+ * @throws WalkbackError ENCRYPTION_READ_ONLY, BACKUP_FAILED when a file cannot be read or the name is taken, and what the store throws; the signal's reason after an abort.
  * Objects that were stored already stay behind without a sentinel (sweepOrphans).
  */
 export async function uploadBaseBackup(options: UploadBaseBackupOptions): Promise<UploadedBaseBackup> {
@@ -99,7 +103,8 @@ export async function uploadBaseBackup(options: UploadBaseBackupOptions): Promis
 async function upload(options: UploadBaseBackupOptions): Promise<UploadedBaseBackup> {
   const { store, dataDirectory, start } = options;
   const signal = options.signal ?? new AbortController().signal;
-  const target: Target = { store, backup: start.name, codec: codecs[options.compression], signal };
+  const target: Target = { store, backup: start.name, codec: codecs[options.compression], cipher: options.cipher, signal };
+  assertWritable(target.cipher);
   assertName(start);
   await sweepOrphans(store, start.name, { signal });
   const tablespaces = await findTablespaces(dataDirectory);
@@ -108,6 +113,7 @@ async function upload(options: UploadBaseBackupOptions): Promise<UploadedBaseBac
     backup: start.name,
     pgMajor: majorOf(start.pgVersion),
     codec: target.codec,
+    cipher: target.cipher,
     partBytes: options.partBytes ?? defaultPartBytes,
     concurrency: options.concurrency ?? defaultConcurrency,
   });
@@ -133,21 +139,22 @@ interface Target {
   readonly store: ObjectStore;
   readonly backup: string;
   readonly codec: Codec;
+  readonly cipher: ObjectCipher | undefined;
   readonly signal: AbortSignal;
 }
 
 async function uploadTar(target: Target, tarName: string, contents: Readonly<Record<string, Buffer>>): Promise<StoredObject> {
   const key = `${tarPartitionsPrefix(target.backup)}${withExtension(tarName, target.codec.extension)}`;
-  return uploadCompressed(target.store, key, { ...target, chunks: [tarOfContents(contents)] });
+  return uploadObject(target.store, key, { ...target, chunks: [tarOfContents(contents)] });
 }
 
-/** JSON documents are never compressed. */
+/** JSON documents are never compressed or encrypted. */
 async function uploadFileList(target: Target, parts: UploadedParts): Promise<readonly StoredObject[]> {
   if (parts.fileList === undefined) return [];
   // pg_control is in no list of WAL-G's either: it is always extracted (bundle.go, UploadPgControl).
   const labelTar = withExtension(backupLabelTarName, target.codec.extension);
   const chunks = filesMetadataDocument(parts.fileList, { [labelTar]: Object.values(labelMembers) });
-  return [await uploadCompressed(target.store, filesMetadataKey(target.backup), { ...target, codec: none, chunks })];
+  return [await uploadObject(target.store, filesMetadataKey(target.backup), { ...target, codec: none, cipher: undefined, chunks })];
 }
 
 function assertName(start: BackupStart): void {

@@ -22,16 +22,29 @@ export class ByteSource {
 
   /** Exactly so many bytes; undefined at the end. @throws SyntaxError when the end comes within them */
   async take(sizeBytes: number): Promise<Buffer | undefined> {
-    const first = await this.piece(sizeBytes);
-    if (first === undefined || first.length === sizeBytes) return first;
+    const bytes = await this.upTo(sizeBytes);
+    if (bytes.length === sizeBytes) return bytes;
+    if (bytes.length === 0) return undefined;
+    throw new SyntaxError(`the data ends ${sizeBytes - bytes.length} bytes early`);
+  }
+
+  /** So many bytes, or all that are left when there are fewer. */
+  async upTo(sizeBytes: number): Promise<Buffer> {
+    const first = (await this.piece(sizeBytes)) ?? Buffer.alloc(0);
+    if (first.length === sizeBytes) return first;
     const bytes = Buffer.allocUnsafe(sizeBytes);
     let filledBytes = first.copy(bytes);
     while (filledBytes < sizeBytes) {
       const piece = await this.piece(sizeBytes - filledBytes);
-      if (piece === undefined) throw new SyntaxError(`the data ends ${sizeBytes - filledBytes} bytes early`);
+      if (piece === undefined) break;
       filledBytes += piece.copy(bytes, filledBytes);
     }
-    return bytes;
+    return bytes.subarray(0, filledBytes);
+  }
+
+  /** All bytes that have not been taken, as they come. */
+  async *rest(): AsyncGenerator<Buffer> {
+    for (let piece = await this.piece(Infinity); piece !== undefined; piece = await this.piece(Infinity)) yield piece;
   }
 
   /** Exactly so many bytes. @throws SyntaxError when the data ends before or within them */

@@ -1,16 +1,20 @@
-/** WAL segments and history files in the archive: stored under `wal_005/`, one compressed object each, verified on the way in and out. */
+/** WAL segments and history files in the archive: stored under `wal_005/`, one compressed and encrypted object each, verified on the way in and out. */
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { historyFileName, type TimelineId, walFileKind } from '../domain/wal-segment.ts';
 import type { ObjectBody, ObjectStore } from '../storage/object-store.ts';
-import { codecs, type Compression, decompressionOf, readableExtensions } from './compression.ts';
-import type { Decompression } from './compression/codec.ts';
+import { ByteSource } from './byte-source.ts';
+import { codecs, type Compression, readableExtensions } from './compression.ts';
+import type { Chunks } from './compression/codec.ts';
 import { formatNanoseconds } from './documents/files-metadata.ts';
 import { collect, damaged, signalOption } from './documents/stored-document.ts';
 import { writeFileDurably } from '../files/durable-file.ts';
+import type { ObjectCipher } from './encryption/cipher.ts';
+import { assertWritable } from './encryption.ts';
 import { parseWalKey, walKey, walPrefix } from './layout.ts';
-import { readWalHeader, type WalHeader, whyNotSegment } from './wal-page.ts';
+import { contentReader, storedForm } from './object-content.ts';
+import { readWalHeader, type WalHeader, walHeaderBytes, whyNotSegment } from './wal-page.ts';
 
 /** A file that PostgreSQL asks to be archived. */
 export interface WalPush {
@@ -43,12 +47,13 @@ export interface WalInventory {
 export interface WalArchive {
   /**
    * Stores a file; it is durable when this resolves. The same content again is success.
-   * @throws WalkbackError WAL_REFUSED when it is not the segment that its name says, WAL_CONFLICT when the archive holds other content under the name
+   * @throws WalkbackError WAL_REFUSED when it is not the segment that its name says, WAL_CONFLICT when the archive holds other content under the name,
+   * ENCRYPTION_READ_ONLY
    */
   push(file: WalPush): Promise<'stored' | 'already-stored'>;
   /**
    * Brings a file to its destination, verified and durable. @returns 'absent' only when the store proves that no object of that name exists
-   * @throws WalkbackError OBJECT_DAMAGED when what is stored is not the file, ARCHIVE_FORMAT_UNSUPPORTED for a compression that cannot be read
+   * @throws WalkbackError OBJECT_DAMAGED when what is stored is not the file, DECRYPTION_FAILED, ARCHIVE_FORMAT_UNSUPPORTED for a compression that cannot be read
    */
   fetch(file: WalFetch): Promise<'fetched' | 'absent'>;
   /** Is there an object of that name, in any compression? */
@@ -65,6 +70,8 @@ export interface WalArchive {
 export interface WalArchiveOptions {
   /** How new objects are written. Objects of every readable compression are found, whatever this says. */
   readonly compression: Compression;
+  /** How they are encrypted. Default: not at all. */
+  readonly cipher?: ObjectCipher | undefined;
   /** Size of the cluster's segments: a whole one is held in memory. */
   readonly segmentBytes: number;
 }
@@ -98,13 +105,14 @@ class StoredWal implements WalArchive {
   }
 
   async push(file: WalPush): Promise<'stored' | 'already-stored'> {
+    assertWritable(this.#options.cipher);
     const { bytes, closedAt } = await this.#readSource(file);
     const codec = codecs[this.#options.compression];
     const sha256 = sha256Of(bytes);
     const key = walKey(file.name, codec.extension);
-    const compressed = await collected(codec.compress([bytes]));
+    const stored = await collected(storedForm([bytes], { codec, cipher: this.#options.cipher }));
     const metadata = { [sha256MetadataName]: sha256, [closedAtMetadataName]: closedAt };
-    const put = await this.#store.put(key, compressed, { ifAbsent: true, metadata, ...signalOption(file.signal) });
+    const put = await this.#store.put(key, stored, { ifAbsent: true, metadata, ...signalOption(file.signal) });
     if (put !== 'exists') return 'stored';
     const storedSha256 = await this.#storedSha256(key, file);
     if (storedSha256 === sha256) return 'already-stored';
@@ -152,16 +160,14 @@ class StoredWal implements WalArchive {
   async readHeader(segment: string, options: { readonly signal?: AbortSignal } = {}): Promise<WalHeader | undefined> {
     const object = await this.#open(segment, options.signal);
     if (object === undefined) return undefined;
-    const { decompress } = decompressionOfObject(object);
+    const content = new ByteSource(this.#readerOf(object)(object.body as AsyncIterable<Buffer>));
     try {
-      for await (const chunk of decompress(object.body as AsyncIterable<Buffer>)) {
-        const header = readWalHeader(chunk);
-        if (header !== undefined) return header;
-        break;
-      }
+      const header = readWalHeader(await content.upTo(walHeaderBytes));
+      if (header !== undefined) return header;
     } catch (error) {
-      throw damaged(object.info.key, messageOf(error), error);
+      throw unreadable(object.info.key, error);
     } finally {
+      await content.close();
       object.body.destroy();
     }
     throw damaged(object.info.key, 'it does not begin with the page header of a WAL segment of PostgreSQL 14 to 18');
@@ -233,12 +239,23 @@ class StoredWal implements WalArchive {
   async #content(object: ObjectBody, name: string): Promise<Buffer> {
     const { key } = object.info;
     const maximumBytes = this.#maximumBytes(name);
-    const { decompress } = decompressionOfObject(object);
+    const read = this.#readerOf(object);
     const stored = await collect(object.body, maximumBytes + compressionOverheadBytes, key);
     try {
-      return await collected(decompress([stored]), maximumBytes);
+      return await collected(read([stored]), maximumBytes);
     } catch (error) {
-      throw damaged(key, messageOf(error), error);
+      throw unreadable(key, error);
+    }
+  }
+
+  /** An unread body holds a socket, so it is let go when nothing here can decompress it. */
+  #readerOf(object: ObjectBody): (stored: Chunks) => AsyncIterable<Buffer> {
+    const { key } = object.info;
+    try {
+      return contentReader({ key, extension: parseWalKey(key)?.extension ?? '', cipher: this.#options.cipher });
+    } catch (error) {
+      object.body.destroy();
+      throw error;
     }
   }
 
@@ -255,14 +272,9 @@ class StoredWal implements WalArchive {
   }
 }
 
-/** An unread body holds a socket, so it is let go when nothing here can decompress it. */
-function decompressionOfObject(object: ObjectBody): Decompression {
-  try {
-    return decompressionOf(parseWalKey(object.info.key)?.extension ?? '', object.info.key);
-  } catch (error) {
-    object.body.destroy();
-    throw error;
-  }
+/** What went wrong while a stored object was read, when it is no error of ours already. */
+function unreadable(key: string, error: unknown): WalkbackError {
+  return error instanceof WalkbackError ? error : damaged(key, messageOf(error), error);
 }
 
 /** All bytes at once. @throws RangeError when there are more */

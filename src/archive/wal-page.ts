@@ -26,11 +26,12 @@ const majorOfMagic: ReadonlyMap<number, number> = new Map([
   [0xd118, 18],
 ]);
 const longHeaderFlag = 0x0002;
-const longHeaderBytes = 40;
+/** Size of the header: XLogLongPageHeaderData. */
+export const walHeaderBytes = 40;
 
 /** Reads the header of a segment's first page. @returns undefined when the bytes are no long page header of PostgreSQL 14 to 18 */
 export function readWalHeader(bytes: Buffer): WalHeader | undefined {
-  if (bytes.length < longHeaderBytes) return undefined;
+  if (bytes.length < walHeaderBytes) return undefined;
   const pgMajor = majorOfMagic.get(bytes.readUInt16LE(0));
   if (pgMajor === undefined || (bytes.readUInt16LE(2) & longHeaderFlag) === 0) return undefined;
   return {

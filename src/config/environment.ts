@@ -26,6 +26,9 @@ export const walgNames: readonly { readonly option: string; readonly variables: 
   { option: 'storage.sse', variables: withPrefixes('S3_SSE') },
   { option: 'storage.sse_kms_key_id', variables: withPrefixes('S3_SSE_KMS_ID') },
   { option: 'storage.compression', variables: ['WALG_COMPRESSION_METHOD'] },
+  { option: 'storage.libsodium_key_file', variables: ['WALG_LIBSODIUM_KEY_PATH'] },
+  { option: 'storage.libsodium_key_transform', variables: ['WALG_LIBSODIUM_KEY_TRANSFORM'] },
+  { option: 'storage.pgp_key_file', variables: ['WALG_PGP_KEY_PATH'] },
   { option: 'storage.upload_concurrency', variables: ['WALG_UPLOAD_CONCURRENCY'] },
   { option: 'storage.download_concurrency', variables: ['WALG_DOWNLOAD_CONCURRENCY'] },
 ];

@@ -26,6 +26,10 @@ const archiveUrl = z
 /** The names of the codecs in src/archive/compression.ts, which are WAL-G's. */
 const compressions = ['zstd', 'lz4', 'brotli', 'none'] as const;
 
+/** The names in src/archive/encryption.ts, and of WAL-G's WALG_LIBSODIUM_KEY_TRANSFORM. */
+const writtenEncryptions = ['libsodium', 'none'] as const;
+const keyTransforms = ['none', 'hex', 'base64'] as const;
+
 const hostOptions = z.strictObject({
   id: nameSchema
     .optional()
@@ -88,6 +92,31 @@ const storage = z.strictObject({
     .enum(compressions, { error: (issue) => `"${String(issue.input)}" is not written; use one of ${compressions.join(', ')}` })
     .default('zstd')
     .describe('Compression of new objects: `zstd`, `lz4`, `brotli` or `none`. Reading goes by the extension of each object.'),
+  encryption: z
+    .enum(writtenEncryptions, { error: (issue) => `"${String(issue.input)}" is not written; use one of ${writtenEncryptions.join(', ')}` })
+    .optional()
+    .describe(
+      'Encryption of new objects: `libsodium`, or `none` although keys for reading are there. Default: `libsodium` with a libsodium key alone, `none` without any key; with an OpenPGP key nothing is written.',
+    ),
+  libsodium_key_file: absolutePath
+    .optional()
+    .describe('File with the libsodium key, readable by its owner only. `WALG_LIBSODIUM_KEY` wins over it. Default: none.'),
+  libsodium_key_transform: z
+    .enum(keyTransforms)
+    .default('none')
+    .describe('What the key is written as: `hex` or `base64` of 32 bytes, or `none`: a text of at least 25 bytes, filled up or cut to 32.'),
+  libsodium_accept_missing_end: z
+    .boolean()
+    .default(false)
+    .describe('To salvage what is left: an object whose encrypted data lacks its end is read as far as it goes, instead of being damaged.'),
+  pgp_key_file: absolutePath
+    .optional()
+    .describe(
+      'File with an armored OpenPGP private key, for reading, readable by its owner only. `WALG_PGP_KEY` wins over it. Default: none.',
+    ),
+  pgp_key_passphrase_file: absolutePath
+    .optional()
+    .describe('File whose first line is the passphrase of that key. `WALG_PGP_KEY_PASSPHRASE` wins over it. Default: none.'),
   envdir: absolutePath
     .optional()
     .describe(

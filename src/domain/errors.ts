@@ -132,6 +132,18 @@ export const errorCatalogue = {
     title: 'The archive holds an object in a form that this version cannot read.',
     hint: 'Restore from another backup, or use the tool that wrote the object.',
   },
+  ENCRYPTION_READ_ONLY: {
+    category: 'refused',
+    retryable: false,
+    title: 'Objects can be read with the configured encryption, and not written.',
+    hint: 'Set storage.encryption: `libsodium`, with a key, or `none`. Keys for reading stay in use beside it.',
+  },
+  DECRYPTION_FAILED: {
+    category: 'refused',
+    retryable: false,
+    title: 'An object of the archive does not fit the configured keys.',
+    hint: 'Configure the key that the archive was written with (storage.libsodium_key_file and its transform, or storage.pgp_key_file). When other objects can be read, this one is damaged at its beginning.',
+  },
   NOT_ENOUGH_DISK: {
     category: 'refused',
     retryable: false,

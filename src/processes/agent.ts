@@ -16,6 +16,7 @@ import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { hostTaskQueue } from '../domain/task-queues.ts';
 import { readControlData } from '../postgres/control-data.ts';
 import type { ProcessLog } from './log.ts';
+import { openCipher } from './cipher.ts';
 import { OpenStores } from './stores.ts';
 import { runTemporalWorker } from './temporal-worker.ts';
 import type { RunProcessOptions } from './worker.ts';
@@ -33,6 +34,7 @@ export async function runAgent({ loaded, log, signal, onReady }: RunProcessOptio
     throw new WalkbackError('INVALID_CONFIGURATION', 'The agent needs host.id: the stable name of this machine.', {
       hint: 'Set host.id in walkback.yaml or WALKBACK_HOST_ID.',
     });
+  const cipher = await openCipher(loaded);
   await using stores = new OpenStores(configuration, secrets);
   await makePrivateDirectories(configuration);
   const restoredClusters = await RestoredClusters.open(join(host.stateDirectory, 'restored'), log);
@@ -40,7 +42,7 @@ export async function runAgent({ loaded, log, signal, onReady }: RunProcessOptio
     socketPath: host.socket,
     stateDirectory: host.stateDirectory,
     openArchive: ({ archiveUrl, segmentBytes }) => {
-      const archive = createWalArchive(stores.open(archiveUrl), { compression: configuration.storage.compression, segmentBytes });
+      const archive = createWalArchive(stores.open(archiveUrl), { compression: configuration.storage.compression, cipher, segmentBytes });
       return { push: (file) => archive.push(file), fetch: (file) => archive.fetch(file) };
     },
     log,
@@ -52,6 +54,7 @@ export async function runAgent({ loaded, log, signal, onReady }: RunProcessOptio
     clusterOf: (name) => hostCluster(configuration, restoredClusters, name),
     openStore: (url) => stores.open(url),
     compression: configuration.storage.compression,
+    cipher,
     partBytes: configuration.storage.tarPartitionMib * mebibyte,
     uploadConcurrency: configuration.storage.uploadConcurrency,
     downloadConcurrency: configuration.storage.downloadConcurrency,

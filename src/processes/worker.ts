@@ -9,6 +9,7 @@ import type { Connection } from '@temporalio/client';
 import { connectTemporal, type TemporalSettings } from '../temporal/connection.ts';
 import { registerSearchAttributes } from '../temporal/search-attributes.ts';
 import type { ProcessLog } from './log.ts';
+import { openCipher } from './cipher.ts';
 import { OpenStores } from './stores.ts';
 import { runTemporalWorker } from './temporal-worker.ts';
 import type { ClusterPlace } from '../activities/types.ts';
@@ -27,6 +28,7 @@ const cachedWorkflowsMaximum = 500;
 /** Runs until the signal. */
 export async function runWorker({ loaded, log, signal, onReady }: RunProcessOptions): Promise<void> {
   const { configuration, secrets } = loaded;
+  const cipher = await openCipher(loaded);
   await using stores = new OpenStores(configuration, secrets);
   const { profile } = configuration.temporal;
   const temporal: TemporalSettings = profile === undefined ? {} : { profile };
@@ -34,6 +36,7 @@ export async function runWorker({ loaded, log, signal, onReady }: RunProcessOpti
     locateCluster: (cluster) => placeOf(configuration, cluster),
     archiveUrlForNewCluster: (source, name) => archiveUrlForNewCluster(configuration, source, name),
     openStore: (url) => stores.open(url),
+    cipher,
   });
   await runTemporalWorker({
     temporal,

@@ -1,26 +1,20 @@
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants, existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { delimiter, join, resolve } from 'node:path';
+import { join } from 'node:path';
+import { generateKey } from 'openpgp';
 import { describe, expect, it } from 'vitest';
 import { completeBaseBackup } from '../../src/archive/base-backup-completion.ts';
 import { fetchBaseBackup } from '../../src/archive/base-backup-fetch.ts';
 import { uploadBaseBackup } from '../../src/archive/base-backup-push.ts';
 import { listBaseBackups } from '../../src/archive/catalog.ts';
-import { createWalArchive } from '../../src/archive/wal-archive.ts';
+import { openObjectCipher } from '../../src/archive/encryption.ts';
+import { libsodiumKey } from '../../src/archive/encryption/libsodium-key.ts';
+import { createWalArchive, type WalArchive } from '../../src/archive/wal-archive.ts';
 import { createFileObjectStore } from '../../src/storage/file-object-store.ts';
+import { fixtures, runWalG, walG } from '../harness/wal-g.ts';
 import { contentsOf, keptFiles, makeDataDirectory, start, stopped } from './support/data-directory.ts';
 import { storeIn, temporaryDirectory } from './support/temporary.ts';
 import { segmentBytes, systemIdentifier, walSegment } from './support/wal.ts';
-
-const walG = findWalG();
-const fixtures = [process.env['WALKBACK_FIXTURES'], resolve(import.meta.dirname, '../../../shared/fixtures')].find(
-  (directory) => directory !== undefined && existsSync(join(directory, 'walg-zstd-deltas.tar')),
-);
-if (walG === undefined)
-  process.stderr.write('\n*** SKIPPED: no wal-g (WALG_BIN or PATH): nothing proves that stock WAL-G reads what we write ***\n\n');
-if (fixtures === undefined)
-  process.stderr.write('\n*** SKIPPED: no fixtures (WALKBACK_FIXTURES): nothing proves that we read what stock WAL-G wrote ***\n\n');
 
 describe.skipIf(walG === undefined)('stock wal-g', () => {
   it.each(['zstd', 'lz4', 'brotli', 'none'] as const)(
@@ -80,6 +74,75 @@ describe.skipIf(walG === undefined)('stock wal-g', () => {
   });
 });
 
+/** The same key, as WAL-G's settings may hold it. */
+const sodiumKeys = {
+  none: 'a passphrase of more than 32 letters, of which 32 count',
+  hex: 'c0ffee00'.repeat(8),
+  base64: Buffer.from('c0ffee00'.repeat(8), 'hex').toString('base64'),
+} as const;
+
+describe.skipIf(walG === undefined)('stock wal-g with libsodium', () => {
+  it.each(['none', 'hex', 'base64'] as const)('restores what we wrote with a key in %s, and we what it wrote', async (transform) => {
+    await using directory = await temporaryDirectory();
+    const key = { WALG_LIBSODIUM_KEY: sodiumKeys[transform], WALG_LIBSODIUM_KEY_TRANSFORM: transform };
+    const cipher = await openObjectCipher({ ...noKeys, libsodium: { key: libsodiumKey(sodiumKeys[transform], transform) } });
+    const source = join(directory.path, 'source');
+    await makeDataDirectory(source);
+    const { store, root } = await storeIn(directory.path);
+    const options = { store, dataDirectory: source, compression: 'zstd', cipher, start, stop: async () => stopped } as const;
+    await completeBaseBackup(store, await uploadBaseBackup(options));
+    const target = join(directory.path, 'target');
+    await runWalG(root, ['backup-fetch', target, start.name], key);
+    const [contents, original] = [await contentsOf(target), await contentsOf(source)];
+    for (const name of Object.keys(keptFiles)) expect(contents[name]).toBe(original[name]);
+    const archive = createWalArchive(store, { compression: 'lz4', cipher, segmentBytes });
+    const [ours, theirs] = ['000000010000000000000003', '000000010000000000000004'];
+    for (const name of [ours, theirs]) await writeFile(join(directory.path, name), walSegment({ name }));
+    await archive.push({ path: join(directory.path, ours), name: ours, systemIdentifier });
+    await runWalG(root, ['wal-push', join(directory.path, theirs)], { ...key, PGDATA: directory.path });
+    await assertFetched(archive, directory.path, theirs);
+    expect(await archive.push({ path: join(directory.path, theirs), name: theirs, systemIdentifier })).toBe('already-stored');
+    const fetched = join(directory.path, 'fetched-by-wal-g');
+    await runWalG(root, ['wal-fetch', ours, fetched], { ...key, WALG_DOWNLOAD_CONCURRENCY: '1', WALG_PG_WAL_SIZE: '1' });
+    expect((await readFile(fetched)).equals(walSegment({ name: ours }))).toBe(true);
+  });
+});
+
+describe.skipIf(walG === undefined)('stock wal-g with OpenPGP', () => {
+  it.each(['rsa', 'curve25519'] as const)('wal-push with a %s key is fetched by us', async (type) => {
+    await using directory = await temporaryDirectory();
+    const passphrase = 'of the key';
+    const { privateKey } = await generateKey({
+      type,
+      ...(type === 'rsa' ? { rsaBits: 2048 } : {}),
+      userIDs: [{ name: 'backup' }],
+      passphrase,
+    });
+    const { store, root } = await storeIn(directory.path);
+    const name = '000000010000000000000003';
+    await writeFile(join(directory.path, name), walSegment({ name }));
+    await runWalG(root, ['wal-push', join(directory.path, name)], {
+      WALG_PGP_KEY: privateKey,
+      WALG_PGP_KEY_PASSPHRASE: passphrase,
+      PGDATA: directory.path,
+    });
+    const cipher = await openObjectCipher({ ...noKeys, openPgp: { armored: privateKey, passphrase } });
+    const archive = createWalArchive(store, { compression: 'zstd', cipher, segmentBytes });
+    await assertFetched(archive, directory.path, name);
+    expect(await archive.readHeader(name)).toMatchObject({ systemIdentifier });
+    const unwritten = { path: join(directory.path, name), name: '000000010000000000000004', systemIdentifier };
+    await expect(archive.push(unwritten)).rejects.toMatchObject({ code: 'ENCRYPTION_READ_ONLY' });
+  });
+});
+
+const noKeys = { encryption: undefined, libsodium: undefined, openPgp: undefined, foreignSetting: undefined } as const;
+
+async function assertFetched(archive: WalArchive, directory: string, name: string): Promise<void> {
+  const destination = join(directory, 'fetched');
+  expect(await archive.fetch({ name, destination, systemIdentifier })).toBe('fetched');
+  expect((await readFile(destination)).equals(walSegment({ name }))).toBe(true);
+}
+
 describe.skipIf(fixtures === undefined)('an archive that stock WAL-G wrote', () => {
   it('is listed, its WAL is fetched, its full backup too, its deltas are refused', async () => {
     await using directory = await temporaryDirectory();
@@ -119,33 +182,3 @@ describe.skipIf(fixtures === undefined)('an archive that stock WAL-G wrote', () 
     expect(ours).toEqual(await contentsOf(theirs));
   });
 });
-
-function findWalG(): string | undefined {
-  const candidates = [
-    process.env['WALG_BIN'],
-    ...(process.env['PATH'] ?? '').split(delimiter).map((directory) => join(directory, 'wal-g')),
-  ];
-  return candidates.find((path) => path !== undefined && path !== '' && isExecutable(path));
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    // Not there or not for us: the next candidate.
-    return false;
-  }
-}
-
-async function runWalG(
-  root: string,
-  commandArguments: readonly string[],
-  environment: Readonly<Record<string, string>> = {},
-): Promise<string> {
-  return execFileSync(walG ?? 'wal-g', commandArguments, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], HOME: join(root, '..'), WALG_FILE_PREFIX: root, WALG_DOWNLOAD_FILE_RETRIES: '1', ...environment },
-  });
-}

@@ -8,7 +8,7 @@ import { archiveUrlForNewCluster, archiveUrlOf, clusterOf } from '../../src/conf
 import { ownVariableOf, walgNames, walgPrefixVariables } from '../../src/config/environment.ts';
 import { type LoadedConfiguration, loadConfiguration } from '../../src/config/load.ts';
 import { type ConfigurationOption, configurationOptions } from '../../src/config/options.ts';
-import { secretVariables } from '../../src/config/secrets.ts';
+import { foreignEncryptionVariables, keyVariables, secretVariables } from '../../src/config/secrets.ts';
 
 let directory = '';
 beforeEach(async () => {
@@ -116,6 +116,8 @@ describe('loadConfiguration', () => {
       'storage.endpoint': 'http://127.0.0.1:1',
       'storage.sse': 'aws:kms',
       'storage.compression': 'none',
+      'storage.encryption': 'none',
+      'storage.libsodium_key_transform': 'hex',
       'storage.envdir': '',
       'clusters.*.host': 'db-9',
       'clusters.*.archive': 's3://b/y',
@@ -234,6 +236,13 @@ describe('secrets', () => {
     expect((await load(text)).secrets).toMatchObject({ awsAccessKeyId: 'other', awsSessionToken: 'other' });
   });
 
+  it('keys come each from the environment, else from the envdir folder, and are not shown either', async () => {
+    const envdir = await writeEnvdir({ WALG_LIBSODIUM_KEY: 'from-envdir-SECRET', WALG_PGP_KEY: 'pgp-SECRET', WALE_GPG_KEY_ID: '0123' });
+    const { secrets } = await load(`storage: { envdir: ${envdir} }`, { WALG_LIBSODIUM_KEY: 'SECRET', WALG_PGP_KEY_PASSPHRASE: 'SECRET' });
+    expect(secrets).toMatchObject({ libsodiumKey: 'SECRET', pgpKey: 'pgp-SECRET', foreignEncryption: 'WALE_GPG_KEY_ID' });
+    for (const text of [JSON.stringify(secrets), inspect(secrets), String(secrets)]) expect(text).not.toContain('SECRET');
+  });
+
   it('are not taken from an envdir folder or file that others may read', async () => {
     const envdir = await writeEnvdir({ AWS_ACCESS_KEY_ID: 'a' });
     await chmod(join(envdir, 'AWS_ACCESS_KEY_ID'), 0o640);
@@ -289,7 +298,8 @@ describe('docs/configuration.md', () => {
   it('holds every option with its default, its sentence and its variable, and every borrowed name', async () => {
     const page = await readFile(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
     for (const option of configurationOptions) expect(page).toContain(rowOf(option));
-    const variables = [...walgNames.flatMap((names) => names.variables), ...walgPrefixVariables, ...Object.values(secretVariables).flat()];
+    const secretNames = [...Object.values({ ...secretVariables, ...keyVariables }).flat(), ...foreignEncryptionVariables];
+    const variables = [...walgNames.flatMap((names) => names.variables), ...walgPrefixVariables, ...secretNames];
     for (const variable of variables) expect(page).toContain(`\`${variable}\``);
   });
 });

@@ -1,19 +1,17 @@
 /** Stock wal-g works with our strict S3 server and finds what our stores wrote; that is what the demo and users' migrations rest on. */
 import { execFile } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readObject } from '../../src/storage/object-store.ts';
 import { openObjectStore } from '../../src/storage/open-object-store.ts';
 import { startTestS3 } from '../harness/s3.ts';
 import type { TestS3 } from '../harness/s3.ts';
+import { walG } from '../harness/wal-g.ts';
 
-const walG = findWalG();
-if (walG === undefined) process.stderr.write('\nNOT TESTED: stock wal-g (set WALG_BIN or put wal-g on PATH)\n\n');
 const segmentName = '000000010000000000000001';
 const segmentBytes = 16 * 1024 * 1024;
 const maximumBytes = 64 * 1024 * 1024;
@@ -71,17 +69,3 @@ describe.skipIf(walG === undefined)('stock wal-g', () => {
     expect(listing).toContain('note');
   });
 });
-
-function findWalG(): string | undefined {
-  const onPath = (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, 'wal-g'));
-  return [process.env['WALG_BIN'] ?? '', ...onPath].find((path) => path !== '' && isExecutable(path));
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -3,11 +3,12 @@ import { createHash, type Hash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
 import type { ObjectInfo, ObjectStore } from '../../storage/object-store.ts';
-import { decompressionOf } from '../compression.ts';
 import type { StoredObject } from '../documents/manifest.ts';
 import { damaged } from '../documents/stored-document.ts';
+import type { ObjectCipher } from '../encryption/cipher.ts';
 import type { TablespaceSpec } from '../documents/tablespace-spec.ts';
 import { extensionOfTar } from '../layout.ts';
+import { contentReader } from '../object-content.ts';
 import { readTar } from '../tar-reader.ts';
 import { memberPath, normalizedMemberName } from './member-path.ts';
 import { RestoredTree } from './restored-tree.ts';
@@ -23,6 +24,7 @@ export interface StoredTar {
 
 export interface ExtractionOptions {
   readonly store: ObjectStore;
+  readonly cipher: ObjectCipher | undefined;
   /** The new data directory. */
   readonly into: string;
   readonly tablespaces: TablespaceSpec | undefined;
@@ -35,7 +37,7 @@ export interface ExtractionOptions {
 
 /**
  * Extracts the tar; when this resolves, every file is verified and durable.
- * @throws WalkbackError OBJECT_DAMAGED naming the key when the object is not what it was written as, NOT_ENOUGH_DISK; system errors of local files as they are
+ * @throws WalkbackError OBJECT_DAMAGED naming the key when the object is not what it was written as, DECRYPTION_FAILED, NOT_ENOUGH_DISK; system errors of local files as they are
  */
 export async function extractTar(tar: StoredTar, options: ExtractionOptions): Promise<void> {
   const tree = new RestoredTree();
@@ -55,12 +57,12 @@ export async function extractTar(tar: StoredTar, options: ExtractionOptions): Pr
 /** @returns the SHA-256 of the stored bytes */
 async function extract(tar: StoredTar, options: ExtractionOptions & { readonly tree: RestoredTree }): Promise<string> {
   const { key } = tar.info;
-  const { decompress } = decompressionOf(extensionOfTar(tar.fileName), key);
+  const read = contentReader({ key, extension: extensionOfTar(tar.fileName), cipher: options.cipher });
   const object = await options.store.get(key, { signal: options.signal });
   if (object === undefined) throw damaged(key, 'it was listed and is absent');
   const hash = createHash('sha256');
   const counter = new StoredBytes(hash, options.onBytes);
-  await pipeline(counter.counted(object.body as AsyncIterable<Buffer>), decompress, async (chunks) => writeMembers(chunks, options), {
+  await pipeline(counter.counted(object.body as AsyncIterable<Buffer>), read, async (chunks) => writeMembers(chunks, options), {
     signal: options.signal,
   });
   return hash.digest('hex');

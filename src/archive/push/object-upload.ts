@@ -1,23 +1,25 @@
-/** Streams an object into the store, compressed, and says what was stored. */
+/** Streams an object into the store, compressed and encrypted, and says what was stored. */
 import { createHash } from 'node:crypto';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import type { Chunks, Codec } from '../compression/codec.ts';
 import type { StoredObject } from '../documents/manifest.ts';
+import type { ObjectCipher } from '../encryption/cipher.ts';
+import { storedForm } from '../object-content.ts';
 
 /**
- * Compresses and stores the chunks; the SHA-256 is of the stored bytes, of which there are far fewer.
+ * Compresses, encrypts and stores the chunks; the SHA-256 is of the stored bytes, of which there are far fewer.
  * A failure or an abort leaves nothing under the key.
  */
-export async function uploadCompressed(
+export async function uploadObject(
   store: ObjectStore,
   key: string,
-  source: { readonly codec: Codec; readonly chunks: Chunks; readonly signal: AbortSignal },
+  source: { readonly codec: Codec; readonly cipher: ObjectCipher | undefined; readonly chunks: Chunks; readonly signal: AbortSignal },
 ): Promise<StoredObject> {
   const upload = await store.openUpload(key, { signal: source.signal });
   const hash = createHash('sha256');
   let sizeBytes = 0;
   try {
-    for await (const chunk of source.codec.compress(source.chunks)) {
+    for await (const chunk of storedForm(source.chunks, source)) {
       source.signal.throwIfAborted();
       hash.update(chunk);
       sizeBytes += chunk.length;

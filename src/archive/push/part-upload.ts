@@ -3,11 +3,12 @@ import type { ObjectStore } from '../../storage/object-store.ts';
 import type { Codec } from '../compression/codec.ts';
 import { fileListPiece, type FileListPiece, type ListedFile } from '../documents/files-metadata.ts';
 import type { StoredObject } from '../documents/manifest.ts';
+import type { ObjectCipher } from '../encryption/cipher.ts';
 import { partFileName, tarPartitionsPrefix } from '../layout.ts';
 import { forEachParallel } from '../parallel.ts';
 import { packIntoParts } from '../tar-partition.ts';
 import { walkDataDirectory, type WalkedFile } from './data-directory-walk.ts';
-import { uploadCompressed } from './object-upload.ts';
+import { uploadObject } from './object-upload.ts';
 import { tarOfFiles } from './tar-stream.ts';
 
 /** How far an upload is. */
@@ -23,6 +24,7 @@ interface PartUploadOptions {
   readonly dataDirectory: string;
   readonly pgMajor: number;
   readonly codec: Codec;
+  readonly cipher: ObjectCipher | undefined;
   /** Uncompressed content of a part. */
   readonly partBytes: number;
   /** Parts at a time. */
@@ -76,7 +78,7 @@ class PartsUpload {
   }
 
   async uploadPart(files: readonly WalkedFile[], signal: AbortSignal): Promise<void> {
-    const { backup, codec } = this.#options;
+    const { backup, codec, cipher } = this.#options;
     this.#startedParts += 1;
     const fileName = partFileName(this.#startedParts, codec.extension);
     const members: ListedFile[] = [];
@@ -84,7 +86,8 @@ class PartsUpload {
       onFile: ({ memberName, changedNs }) => members.push({ name: memberName, changedNs }),
       onContent: (sizeBytes) => this.#count(sizeBytes),
     });
-    this.#objects.push(await uploadCompressed(this.#store, `${tarPartitionsPrefix(backup)}${fileName}`, { codec, chunks, signal }));
+    const key = `${tarPartitionsPrefix(backup)}${fileName}`;
+    this.#objects.push(await uploadObject(this.#store, key, { codec, cipher, chunks, signal }));
     this.#list(fileName, members);
     this.#report();
   }
