@@ -25,7 +25,7 @@ export function createControlActivities(dependencies: ControlDependencies): Cont
     listBaseBackups: ({ cluster, limit }) =>
       runActivity(async (step) => {
         const store = dependencies.openStore(dependencies.locateCluster(cluster).archiveUrl);
-        const { backups } = await listBaseBackups(store, { signal: step.signal });
+        const { backups } = await listBaseBackups(store, { signal: step.signal, cipher: dependencies.cipher });
         return backups.slice(-limit);
       }),
     storeLandingReport: ({ archiveUrl, report }) =>
@@ -66,7 +66,7 @@ async function settledPlan(
   for (;;) {
     const isLastLook = Date.now() >= deadlineMs;
     try {
-      const plan = await planByListing({ store, archive }, request.target, signal);
+      const plan = await planByListing({ store, archive, cipher: dependencies.cipher }, request.target, signal);
       if (isLastLook || plan.holeAfterView === undefined || !lacksFlushed(plan, sourceProof)) return plan;
     } catch (error) {
       if (isLastLook || !(error instanceof WalkbackError) || error.code !== 'WAL_MISSING') throw error;
@@ -80,11 +80,11 @@ function lacksFlushed(plan: RecoveryPlan, sourceProof: PlanInput['sourceProof'])
 }
 
 async function planByListing(
-  { store, archive }: { readonly store: ObjectStore; readonly archive: WalArchive },
+  { store, archive, cipher }: Pick<ControlDependencies, 'cipher'> & { readonly store: ObjectStore; readonly archive: WalArchive },
   target: RecoveryTarget,
   signal: AbortSignal,
 ): Promise<RecoveryPlan> {
-  const [{ backups }, wal] = await Promise.all([listBaseBackups(store, { signal }), readHoldings(archive, signal)]);
+  const [{ backups }, wal] = await Promise.all([listBaseBackups(store, { signal, cipher }), readHoldings(archive, signal)]);
   const full = backups.filter((backup) => backup.deltaFrom === undefined);
   const closedAt = async (segment: string) => {
     const text = await archive.closedAt(segment, { signal });

@@ -1,4 +1,4 @@
-/** Brings a full base backup into a new data directory: ours, and those that stock WAL-G wrote. */
+/** Brings a full base backup into a new data directory: ours, and those that stock WAL-G and WAL-E wrote. */
 import { chmod, mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,11 +7,12 @@ import type { ObjectStore } from '../storage/object-store.ts';
 import type { ObjectCipher } from './encryption/cipher.ts';
 import { readDocument } from './documents/stored-document.ts';
 import { syncDirectory, writeFileDurably } from '../files/durable-file.ts';
+import { controlAside, controlName, placeControl } from './fetch/control-aside.ts';
 import { tablespaceMap, tablespaceDirectory } from './fetch/member-path.ts';
 import { PartRecords } from './fetch/part-records.ts';
 import { listStoredTars, type StoredTars } from './fetch/stored-tars.ts';
 import { extractTar, type ExtractionOptions, type StoredTar } from './fetch/tar-extraction.ts';
-import { labelMembers, pgControlMember, sentinelKey } from './layout.ts';
+import { labelMembers, sentinelKey } from './layout.ts';
 import { forEachParallel } from './parallel.ts';
 import { parseSentinel, type Sentinel } from './sentinel.ts';
 
@@ -101,6 +102,9 @@ async function readSentinel(store: ObjectStore, backup: string, signal: AbortSig
   );
 }
 
+/** What is special about a tar. */
+type PartOptions = Pick<ExtractionOptions, 'signal' | 'leaveOut' | 'aside'>;
+
 /** What a fetch works on. */
 interface FetchSource {
   readonly sentinel: Sentinel;
@@ -131,12 +135,17 @@ class Fetch {
     const { tars } = this.#source;
     const labels = tars.hasLabelTar ? Object.values(labelMembers) : [];
     // Labels and pg_control that lie in a part too (WAL-G's remote backups) must not be there before everything else is.
-    const broughtLater = new Set([pgControlMember.slice(1), ...labels]);
+    const broughtLater = new Set(tars.hasControlTar ? [controlName, ...labels] : labels);
+    const aside = new Map(tars.hasControlTar ? [] : [[controlName, controlAside(this.#options.stateDirectory)]]);
     await forEachParallel(tars.parts, { concurrency, signal }, (tar, partSignal) =>
-      this.#bring(tar, { signal: partSignal, leaveOut: broughtLater }),
+      this.#bring(tar, { signal: partSignal, leaveOut: broughtLater, aside }),
     );
     await this.#finishDirectories();
     for (const tar of tars.last) await this.#bring(tar, { signal, leaveOut: new Set() });
+    if (!tars.hasControlTar) {
+      await this.#rewriteTablespaceMap();
+      await placeControl(this.#options);
+    }
     await syncDirectory(this.#options.into);
     await syncDirectory(dirname(this.#options.into));
   }
@@ -146,7 +155,7 @@ class Fetch {
   }
 
   /** Brings one tar, unless it is in place. */
-  async #bring(tar: StoredTar, options: Pick<ExtractionOptions, 'signal' | 'leaveOut'>): Promise<void> {
+  async #bring(tar: StoredTar, options: PartOptions): Promise<void> {
     if (await this.#source.records.has(tar)) {
       this.#partsAlreadyFetched += 1;
       this.#count(tar.info.sizeBytes);
@@ -158,7 +167,7 @@ class Fetch {
     this.#count(0);
   }
 
-  async #extractWithRetries(tar: StoredTar, options: Pick<ExtractionOptions, 'signal' | 'leaveOut'>): Promise<void> {
+  async #extractWithRetries(tar: StoredTar, options: PartOptions): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         await this.#extract(tar, options);
@@ -172,7 +181,7 @@ class Fetch {
   }
 
   /** What a failed attempt had counted is taken back. */
-  async #extract(tar: StoredTar, options: Pick<ExtractionOptions, 'signal' | 'leaveOut'>): Promise<void> {
+  async #extract(tar: StoredTar, options: PartOptions): Promise<void> {
     let attemptBytes = 0;
     const onBytes = (sizeBytes: number): void => {
       attemptBytes += sizeBytes;

@@ -1,14 +1,24 @@
 /** The base backups of an archive, from what their documents say; the store's own times play no part. */
 import type { BaseBackup } from '../domain/base-backup.ts';
-import { WalkbackError } from '../domain/errors.ts';
+import { type ErrorCode, WalkbackError } from '../domain/errors.ts';
 import { formatLsn, type Lsn, parseLsn } from '../domain/lsn.ts';
-import type { WalSegmentName } from '../domain/wal-segment.ts';
+import { defaultWalSegmentBytes } from '../domain/wal-segment.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
+import { describeBackup } from './described-backup.ts';
 import { type BackupMetadata, parseMetadata } from './documents/metadata-json.ts';
 import { damaged, readDocument, signalOption } from './documents/stored-document.ts';
-import { backupOfSentinelKey, baseBackupsPrefix, metadataKey, sentinelKey, timelineOfBackupName } from './layout.ts';
+import type { ObjectCipher } from './encryption/cipher.ts';
+import {
+  backupOfSentinelKey,
+  baseBackupsPrefix,
+  metadataKey,
+  sentinelKey,
+  startSegmentOfBackupName,
+  timelineOfBackupName,
+} from './layout.ts';
 import { mapParallel } from './parallel.ts';
 import { parseSentinel, type Sentinel } from './sentinel.ts';
+import { createWalArchive } from './wal-archive.ts';
 
 /** A backup that has a sentinel and cannot be used. */
 export interface DamagedBackup {
@@ -24,14 +34,23 @@ export interface BaseBackupListing {
 
 /** Documents read at a time. */
 const readConcurrency = 8;
+/** What is wrong with one backup, and not with the store. */
+const reasonsOfBackup: ReadonlySet<ErrorCode> = new Set(['OBJECT_DAMAGED', 'ARCHIVE_FORMAT_UNSUPPORTED', 'DECRYPTION_FAILED']);
 /** More backups than anybody keeps: one every hour for a year. */
 const maximumBackups = 10_000;
 
+/** How a catalogue is read. */
+export interface CatalogOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** For backups whose facts lie in the WAL: those of WAL-E, and of WAL-G before 2.0. Default: not encrypted. */
+  readonly cipher?: ObjectCipher | undefined;
+}
+
 /** Every base backup of the archive: one listing, two small reads each. */
-export async function listBaseBackups(store: ObjectStore, options: { readonly signal?: AbortSignal } = {}): Promise<BaseBackupListing> {
-  const names = await sentinelNames(store, options);
+export async function listBaseBackups(store: ObjectStore, options: CatalogOptions = {}): Promise<BaseBackupListing> {
+  const names = await sentinelNames(store, options.signal);
   const read = await mapParallel(names, { concurrency: readConcurrency, signal: options.signal }, async (name, signal) =>
-    readOrExplain(store, name, signal),
+    readOrExplain(store, name, { ...options, signal }),
   );
   const listing = {
     backups: read.filter((backup): backup is BaseBackup => backup !== undefined && !('reason' in backup)),
@@ -43,22 +62,25 @@ export async function listBaseBackups(store: ObjectStore, options: { readonly si
 /**
  * One base backup.
  * @returns undefined when it has no sentinel
- * @throws WalkbackError OBJECT_DAMAGED when its documents do not parse or contradict each other, ARCHIVE_FORMAT_UNSUPPORTED for WAL-E's
+ * @throws WalkbackError OBJECT_DAMAGED when its documents do not parse or contradict each other, ARCHIVE_FORMAT_UNSUPPORTED when nothing says
+ * when it ended, DECRYPTION_FAILED
  */
 export async function readBaseBackup(
   store: ObjectStore,
   name: string,
-  options: { readonly signal?: AbortSignal } = {},
+  { signal, cipher }: CatalogOptions = {},
 ): Promise<BaseBackup | undefined> {
-  const sentinel = await readDocument(store, sentinelKey(name), { parse: parseSentinel, ...options });
+  const sentinel = await readDocument(store, sentinelKey(name), { parse: parseSentinel, ...signalOption(signal) });
   if (sentinel === undefined) return undefined;
-  const metadata = await readDocument(store, metadataKey(name), { parse: parseMetadata, ...options });
-  return toBaseBackup(name, sentinel, metadata);
+  const metadata = await readDocument(store, metadataKey(name), { parse: parseMetadata, ...signalOption(signal) });
+  if (metadata !== undefined) return toBaseBackup(name, sentinel, metadata);
+  const wal = createWalArchive(store, { compression: 'zstd', cipher, segmentBytes: defaultWalSegmentBytes });
+  return toBaseBackup(name, sentinel, await describeBackup(name, sentinel, { store, wal, signal }));
 }
 
-async function sentinelNames(store: ObjectStore, options: { readonly signal?: AbortSignal }): Promise<readonly string[]> {
+async function sentinelNames(store: ObjectStore, signal: AbortSignal | undefined): Promise<readonly string[]> {
   const names: string[] = [];
-  for await (const { key } of store.list(baseBackupsPrefix, { shallow: true, ...options })) {
+  for await (const { key } of store.list(baseBackupsPrefix, { shallow: true, ...signalOption(signal) })) {
     const name = backupOfSentinelKey(key);
     if (name !== undefined) names.push(name);
     if (names.length > maximumBackups)
@@ -68,27 +90,25 @@ async function sentinelNames(store: ObjectStore, options: { readonly signal?: Ab
 }
 
 /** A backup that cannot be used must not hide the others; a store that does not answer is no property of the backup. */
-async function readOrExplain(store: ObjectStore, name: string, signal: AbortSignal): Promise<BaseBackup | DamagedBackup | undefined> {
+async function readOrExplain(store: ObjectStore, name: string, options: CatalogOptions): Promise<BaseBackup | DamagedBackup | undefined> {
   try {
-    return await readBaseBackup(store, name, signalOption(signal));
+    return await readBaseBackup(store, name, options);
   } catch (error) {
-    const isOfBackup = error instanceof WalkbackError && (error.code === 'OBJECT_DAMAGED' || error.code === 'ARCHIVE_FORMAT_UNSUPPORTED');
-    if (!isOfBackup) throw error;
+    if (!(error instanceof WalkbackError) || !reasonsOfBackup.has(error.code)) throw error;
     return { name, reason: error.message };
   }
 }
 
-function toBaseBackup(name: string, sentinel: Sentinel, metadata: BackupMetadata | undefined): BaseBackup {
+function toBaseBackup(name: string, sentinel: Sentinel, metadata: BackupMetadata): BaseBackup {
   const timeline = timelineOfBackupName(name);
   if (timeline === undefined) throw damaged(sentinelKey(name), 'its name is not that of a base backup');
-  if (sentinel.startLsn === undefined) throw withoutPosition(name);
-  if (metadata === undefined) throw damaged(metadataKey(name), 'it is missing');
-  if (metadata.startLsn !== sentinel.startLsn) throw damaged(metadataKey(name), 'its start position is not the one in the sentinel');
+  if (sentinel.startLsn !== undefined && metadata.startLsn !== sentinel.startLsn)
+    throw damaged(metadataKey(name), 'its start position is not the one in the sentinel');
   const finishLsn = sentinel.finishLsn ?? metadata.finishLsn;
   return {
     name,
     timeline,
-    startLsn: formatLsn(sentinel.startLsn),
+    startLsn: formatLsn(metadata.startLsn),
     finishLsn: finishLsn === undefined ? undefined : formatLsn(finishLsn),
     startTime: metadata.startTime,
     finishTime: metadata.finishTime,
@@ -100,18 +120,8 @@ function toBaseBackup(name: string, sentinel: Sentinel, metadata: BackupMetadata
     compressedBytes: metadata.compressedBytes,
     isPermanent: metadata.isPermanent,
     deltaFrom: sentinel.delta?.from,
-    startSegment: name.slice('base_'.length, 'base_'.length + 24) as WalSegmentName,
+    startSegment: startSegmentOfBackupName(name),
   };
-}
-
-function withoutPosition(name: string): WalkbackError {
-  return new WalkbackError(
-    'ARCHIVE_FORMAT_UNSUPPORTED',
-    `The sentinel of ${name} names no start position, as in backups that WAL-E wrote.`,
-    {
-      facts: { backup: name },
-    },
-  );
 }
 
 function byFinish(one: BaseBackup, other: BaseBackup): number {

@@ -2,7 +2,7 @@
  * Where things lie in an archive: WAL-G's layout (wal-g: utility/utility.go, internal/storage_tar_ball.go,
  * internal/databases/postgres/backup.go), and beside it `walkback_001/`, which is ours. The only file that knows a path.
  */
-import type { TimelineId } from '../domain/wal-segment.ts';
+import type { TimelineId, WalSegmentName } from '../domain/wal-segment.ts';
 
 /** Folder of the base backups. */
 export const baseBackupsPrefix = 'basebackups_005/';
@@ -11,6 +11,7 @@ export const walPrefix = 'wal_005/';
 
 const sentinelSuffix = '_backup_stop_sentinel.json';
 const backupNamePattern = /^base_([0-9A-F]{8})[0-9A-F]{16}(_D_[0-9A-F]{24})?(_[0-9A-F]{8})?$/;
+const walEBackupNamePattern = /^base_[0-9A-F]{24}_(\d{8})$/;
 const fullBackupNamePattern = /^base_[0-9A-F]{24}$/;
 
 /** File names of the tars that are extracted after all parts, without extension. */
@@ -39,6 +40,17 @@ export function timelineOfBackupName(name: string): TimelineId | undefined {
   return digits === undefined ? undefined : Number.parseInt(digits, 16);
 }
 
+/** Segment that a backup's name begins with. */
+export function startSegmentOfBackupName(name: string): WalSegmentName {
+  return name.slice('base_'.length, 'base_'.length + 24) as WalSegmentName;
+}
+
+/** Offset in that segment where a backup of WAL-E starts, which its name ends with in decimal; undefined for other backups (wal-e: operator/backup.py). */
+export function walEOffsetOfBackupName(name: string): number | undefined {
+  const digits = walEBackupNamePattern.exec(name)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
 /** The object whose existence makes a backup exist. */
 export function sentinelKey(backup: string): string {
   return `${baseBackupsPrefix}${backup}${sentinelSuffix}`;
@@ -61,6 +73,11 @@ export function metadataKey(backup: string): string {
 
 export function filesMetadataKey(backup: string): string {
   return `${backupPrefix(backup)}files_metadata.json`;
+}
+
+/** WAL-E's: what `SELECT version()` gave. */
+export function extendedVersionKey(backup: string): string {
+  return `${backupPrefix(backup)}extended_version.txt`;
 }
 
 /** Folder of a backup's tars; every object directly in it is one. */

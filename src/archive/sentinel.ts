@@ -1,5 +1,6 @@
 /** The sentinel of a base backup, `<name>_backup_stop_sentinel.json` (wal-g: backup_sentinel_dto.go, BackupSentinelDtoV2). */
 import { type Lsn, lsn } from '../domain/lsn.ts';
+import { isWalSegmentName } from '../domain/wal-segment.ts';
 import { JsonFields, parseExactJson, stringifyExactJson } from './documents/exact-json.ts';
 import { type BackupMetadata, dateFormat } from './documents/metadata-json.ts';
 import { parseTablespaceSpec, type TablespaceSpec, tablespaceSpecJson } from './documents/tablespace-spec.ts';
@@ -27,6 +28,14 @@ export interface Sentinel {
   /** True: there is no files_metadata.json. */
   readonly filesMetadataDisabled: boolean;
   readonly delta: DeltaOrigin | undefined;
+  /** WAL-E's: where the backup ended. */
+  readonly finish: { readonly segment: string; readonly offsetBytes: number } | undefined;
+  /** From version 2 on, as metadata.json says them too: RFC 3339. */
+  readonly startTime: string | undefined;
+  readonly finishTime: string | undefined;
+  readonly hostname: string | undefined;
+  readonly dataDirectory: string | undefined;
+  readonly isPermanent: boolean | undefined;
 }
 
 /** What only the writer of a sentinel knows. */
@@ -68,17 +77,32 @@ export function parseSentinel(text: string): Sentinel {
     finishLsn: position(fields, 'FinishLSN'),
     pgVersion: fields.integer('PgVersion'),
     systemIdentifier: fields.bigint('SystemIdentifier'),
-    uncompressedBytes: fields.integer('UncompressedSize') ?? 0,
+    uncompressedBytes: fields.integer('UncompressedSize') ?? fields.integer('expanded_size_bytes') ?? 0,
     compressedBytes: fields.integer('CompressedSize') ?? 0,
     tablespaces: parseTablespaceSpec(fields.fields('Spec')),
     filesMetadataDisabled: fields.boolean('FilesMetadataDisabled') ?? false,
     delta: deltaOrigin(fields),
+    finish: finishOfWalE(fields),
+    startTime: fields.string('StartTime'),
+    finishTime: fields.string('FinishTime'),
+    hostname: fields.string('Hostname'),
+    dataDirectory: fields.string('DataDir'),
+    isPermanent: fields.boolean('IsPermanent'),
   };
 }
 
 function position(fields: JsonFields, name: string): Lsn | undefined {
   const value = fields.bigint(name);
   return value === undefined ? undefined : lsn(value);
+}
+
+/** The offset is decimal, in eight digits (wal-e: operator/backup.py). */
+function finishOfWalE(fields: JsonFields): Sentinel['finish'] {
+  const [segment, offset] = [fields.string('wal_segment_backup_stop'), fields.string('wal_segment_offset_backup_stop')];
+  if (segment === undefined || offset === undefined) return undefined;
+  if (!isWalSegmentName(segment) || !/^\d{1,10}$/.test(offset))
+    throw new SyntaxError('the sentinel names no position where the backup ended');
+  return { segment, offsetBytes: Number(offset) };
 }
 
 /** WAL-G up to 1.1 called DeltaLSN `DeltaFromLSN`. */

@@ -65,6 +65,8 @@ export interface WalArchive {
   readHeader(segment: string, options?: { readonly signal?: AbortSignal }): Promise<WalHeader | undefined>;
   /** Text of a timeline's history file; undefined when it is absent. */
   readHistory(timeline: TimelineId, options?: { readonly signal?: AbortSignal }): Promise<string | undefined>;
+  /** Text of a history file or a backup history file, by its name; undefined when it is absent. */
+  readText(name: string, options?: { readonly signal?: AbortSignal }): Promise<string | undefined>;
 }
 
 export interface WalArchiveOptions {
@@ -174,7 +176,11 @@ class StoredWal implements WalArchive {
   }
 
   async readHistory(timeline: TimelineId, options: { readonly signal?: AbortSignal } = {}): Promise<string | undefined> {
-    const bytes = await this.#read(historyFileName(timeline), options);
+    return await this.readText(historyFileName(timeline), options);
+  }
+
+  async readText(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<string | undefined> {
+    const bytes = await this.#read(name, options);
     return bytes?.toString('utf8');
   }
 

@@ -76,6 +76,11 @@ export function segmentStart(number: bigint, segmentBytes: number = defaultWalSe
   return lsn(number * BigInt(segmentBytes));
 }
 
+/** Name of the file that PostgreSQL writes about a backup when it has ended, `000000010000000000000005.00000028.backup`. */
+export function backupHistoryFileName(segment: WalSegmentName, offsetBytes: number): string {
+  return `${segment}.${offsetBytes.toString(16).toUpperCase().padStart(8, '0')}.backup`;
+}
+
 /** Name of a timeline's history file, `00000002.history`. */
 export function historyFileName(timeline: TimelineId): string {
   return `${timeline.toString(16).toUpperCase().padStart(8, '0')}.history`;

@@ -3,7 +3,7 @@ import { WalkbackError } from '../../domain/errors.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import { parseManifest, type StoredObject } from '../documents/manifest.ts';
 import { damaged, readDocument } from '../documents/stored-document.ts';
-import { manifestKey, tarKind, tarPartitionsPrefix } from '../layout.ts';
+import { manifestKey, tarKind, tarPartitionsPrefix, walEOffsetOfBackupName } from '../layout.ts';
 import type { StoredTar } from './tar-extraction.ts';
 
 export interface StoredTars {
@@ -11,6 +11,8 @@ export interface StoredTars {
   /** Extracted after the parts, in this order: the labels, then pg_control, without which PostgreSQL does not start. */
   readonly last: readonly StoredTar[];
   readonly hasLabelTar: boolean;
+  /** False for WAL-E's backups: pg_control and the labels are members of a part. */
+  readonly hasControlTar: boolean;
 }
 
 /** 128 MiB each: over 100 TB. */
@@ -29,10 +31,12 @@ export async function listStoredTars(store: ObjectStore, backup: string, signal:
   if (manifest !== undefined) assertAsWritten(tars, manifest, prefix);
   const ofKind = (kind: ReturnType<typeof tarKind>): StoredTar[] => tars.filter(({ fileName }) => tarKind(fileName) === kind);
   const [labels, controls] = [ofKind('backup-label'), ofKind('pg-control')];
-  if (controls.length !== 1) throw damaged(`${prefix}pg_control.tar`, `the backup has ${controls.length} such tars instead of one`);
+  const hasControlTar = controls.length > 0 || walEOffsetOfBackupName(backup) === undefined;
+  if (hasControlTar && controls.length !== 1)
+    throw damaged(`${prefix}pg_control.tar`, `the backup has ${controls.length} such tars instead of one`);
   // The largest first, so that none is left over alone at the end.
   const parts = ofKind('part').sort((one, other) => other.info.sizeBytes - one.info.sizeBytes);
-  return { parts, last: [...labels, ...controls], hasLabelTar: labels.length > 0 };
+  return { parts, last: [...labels, ...controls], hasLabelTar: labels.length > 0, hasControlTar };
 }
 
 function assertAsWritten(tars: readonly StoredTar[], manifest: ReadonlyMap<string, StoredObject>, prefix: string): void {

@@ -30,6 +30,8 @@ export interface ExtractionOptions {
   readonly tablespaces: TablespaceSpec | undefined;
   /** Members (without a leading slash) that another tar brings. */
   readonly leaveOut: ReadonlySet<string>;
+  /** Members that are put aside first, with the paths where they wait. */
+  readonly aside?: ReadonlyMap<string, string>;
   readonly signal: AbortSignal;
   /** Told of stored bytes as they arrive. */
   readonly onBytes: (sizeBytes: number) => void;
@@ -92,7 +94,7 @@ async function writeMembers(chunks: AsyncIterable<Buffer>, options: ExtractionOp
   for await (const member of readTar(chunks)) {
     const name = normalizedMemberName(member.name);
     if (leaveOut.has(name)) continue;
-    const path = memberPath(name, into, tablespaces);
+    const path = options.aside?.get(name) ?? memberPath(name, into, tablespaces);
     if (member.type === 'directory') await tree.directory(path, member.mode);
     // WAL-G stores a link with its own base name as its target (reference: wal-g tar_interpreter.go): it says nothing and is left out.
     else if (member.type === 'file') await tree.file(path, member);

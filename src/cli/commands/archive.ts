@@ -66,14 +66,16 @@ async function backup(
 
 async function listBackups(cluster: string, options: { readonly json?: boolean; readonly config?: string }): Promise<void> {
   const output = outputOf(options);
-  const { configuration, secrets } = await configurationOf(options);
-  const [{ archiveUrlOf }, { OpenStores }, { listBaseBackups }] = await Promise.all([
+  const loaded = await configurationOf(options);
+  const { configuration, secrets } = loaded;
+  const [{ archiveUrlOf }, { OpenStores }, { openCipher }, { listBaseBackups }] = await Promise.all([
     import('../../config/configuration.ts'),
     import('../../processes/stores.ts'),
+    import('../../processes/cipher.ts'),
     import('../../archive/catalog.ts'),
   ]);
   await using stores = new OpenStores(configuration, secrets);
-  const listing = await listBaseBackups(stores.open(archiveUrlOf(configuration, cluster)));
+  const listing = await listBaseBackups(stores.open(archiveUrlOf(configuration, cluster)), { cipher: await openCipher(loaded) });
   for (const { name, reason } of listing.damaged) output.note(`${name} cannot be used: ${reason}`);
   output.answer(
     { ok: true, cluster, ...listing },
