@@ -25,6 +25,8 @@ export interface DemoSiteOptions {
   readonly withUi?: boolean;
   /** Settings of the source's postgresql.conf. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** The source verifies its pages (initdb --data-checksums). Default: as initdb does without being told. */
+  readonly pageChecksums?: boolean;
   /** Variables of the worker and the agent: options of walkback.yaml that are not the site's own. */
   readonly environment?: Readonly<Record<string, string>>;
   /** Default: the endpoint that the environment names, else one of the site's own. */
@@ -81,7 +83,7 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
       stack.use(server),
     ),
     (options.startS3 ?? startLocalS3)().then((server) => stack.use(server)),
-    startSource({ directory, installation, settings: options.settings ?? {} }),
+    startSource({ directory, installation, settings: options.settings ?? {}, pageChecksums: options.pageChecksums === true }),
   ]);
   const restored: string[] = [];
   stack.defer(() => stopServers([source.dataDirectory, ...restored]));
@@ -125,10 +127,11 @@ interface SourcePlace {
   readonly directory: string;
   readonly installation: PostgresInstallation;
   readonly settings: Readonly<Record<string, string>>;
+  readonly pageChecksums: boolean;
 }
 
 /** A fresh cluster that writes nothing by itself, so that the story's second restore meets an idle source. */
-async function startSource({ directory, installation, settings }: SourcePlace): Promise<DemoSite['source']> {
+async function startSource({ directory, installation, settings, pageChecksums }: SourcePlace): Promise<DemoSite['source']> {
   const dataDirectory = join(directory, 'shop');
   const initdb = [
     '-D',
@@ -141,6 +144,7 @@ async function startSource({ directory, installation, settings }: SourcePlace): 
     'UTF8',
     '--auth-local=trust',
     '--auth-host=scram-sha-256',
+    ...(pageChecksums ? ['--data-checksums'] : []),
   ];
   await execa(join(installation.binDirectory, 'initdb'), initdb, {
     extendEnv: false,

@@ -1,0 +1,38 @@
+/** `npm run bench`: walkback beside what a user would take instead, measured on this machine. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { signalOfProcess } from '../src/cli/context.ts';
+import { findContestants } from './contestants.ts';
+import { type BenchOptions, parseOptions } from './options.ts';
+import { renderTable } from './report/markdown.ts';
+import { renderPlot } from './report/plot.ts';
+import { type FigureResult, ratiosOf } from './results.ts';
+import { runFigures } from './run-figures.ts';
+import { startBenchSite } from './site/bench-site.ts';
+
+const startedMs = performance.now();
+
+function say(line: string): void {
+  process.stderr.write(`${((performance.now() - startedMs) / 1000).toFixed(0).padStart(5)} s  ${line}\n`);
+}
+
+async function main(options: BenchOptions): Promise<void> {
+  const signal = signalOfProcess();
+  say(`Temporal, S3, an agent, a worker, and a source of ${options.sizeMib} MiB`);
+  await using site = await startBenchSite({ sizeMib: options.sizeMib, signal });
+  say(`S3 server: ${site.s3.name}; PostgreSQL ${site.demo.installation.major}`);
+  const contestants = await findContestants(site, say);
+  const results = await runFigures({ site, contestants, options, say, signal });
+  const table = renderTable(results, { options, s3: site.s3.name, postgres: site.demo.installation.major });
+  if (options.results !== undefined) await writeResults(options.results, table, results);
+  if (options.json) process.stdout.write(`${JSON.stringify({ ratios: results.flatMap(ratiosOf) }, undefined, 2)}\n`);
+  else process.stdout.write(`${table}\n`);
+}
+
+async function writeResults(folder: string, table: string, results: readonly FigureResult[]): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'benchmarks.md'), table);
+  await writeFile(join(folder, 'benchmarks.svg'), renderPlot(results));
+}
+
+await main(parseOptions(process.argv.slice(2)));
