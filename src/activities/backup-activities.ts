@@ -3,16 +3,18 @@ import { hostname } from 'node:os';
 import { completeBaseBackup } from '../archive/base-backup-completion.ts';
 import { uploadBaseBackup } from '../archive/base-backup-push.ts';
 import { assertWritable } from '../archive/encryption.ts';
-import { majorOf } from '../domain/base-backup.ts';
+import type { PushProgress } from '../archive/push/part-upload.ts';
+import { describeDamage, majorOf } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { parseLsn } from '../domain/lsn.ts';
 import { parseWalSegmentName, segmentNumberBefore, walSegmentName, type WalSegmentName } from '../domain/wal-segment.ts';
 import { startBackupSession } from '../postgres/backup-session.ts';
 import { connectServer } from '../postgres/connection.ts';
+import { readControlData } from '../postgres/control-data.ts';
 import { readServerFacts } from '../postgres/server-facts.ts';
 import { type ActivityStep, runActivity } from './activity.ts';
 import type { HostDependencies } from './dependencies.ts';
-import type { BackupJob, CopiedBaseBackup, HostActivities } from './types.ts';
+import type { ActivityProgress, BackupJob, CopiedBaseBackup, HostActivities } from './types.ts';
 import { awaitSegmentsArchived } from './wal-arrival.ts';
 
 const supportedMajors = { first: 14, last: 18 } as const;
@@ -73,6 +75,7 @@ async function copyBaseBackup(dependencies: HostDependencies, job: BackupJob, st
       { label: `walkback ${job.cluster}`, fast: true },
     );
     const { facts } = session;
+    const control = await readControlData(cluster.dataDirectory);
     const uploaded = await uploadBaseBackup({
       store: dependencies.openStore(job.archiveUrl),
       dataDirectory: cluster.dataDirectory,
@@ -80,6 +83,9 @@ async function copyBaseBackup(dependencies: HostDependencies, job: BackupJob, st
       cipher: dependencies.cipher,
       partBytes: dependencies.partBytes,
       concurrency: dependencies.uploadConcurrency,
+      pages: { blockBytes: control.blockBytes, segmentBlocks: control.segmentBlocks, hasChecksums: control.dataChecksumVersion !== 0 },
+      manifestChecksum: dependencies.manifestChecksum,
+      onDamage: dependencies.onDamagedPages,
       start: {
         name: `base_${session.startSegment}`,
         timeline: session.timeline,
@@ -92,7 +98,7 @@ async function copyBaseBackup(dependencies: HostDependencies, job: BackupJob, st
       },
       stop: () => session.stop(),
       signal,
-      onProgress: (progress) => step.report(progress),
+      onProgress: (progress) => step.report(progressOf(progress)),
     });
     const finishNumber = segmentNumberBefore(parseLsn(uploaded.backup.finishLsn ?? uploaded.backup.startLsn), facts.walSegmentBytes);
     return {
@@ -101,6 +107,11 @@ async function copyBaseBackup(dependencies: HostDependencies, job: BackupJob, st
       walSegmentBytes: facts.walSegmentBytes,
     };
   });
+}
+
+/** Damage is told as soon as it is found: a backup may take hours. */
+function progressOf({ damage, ...progress }: PushProgress): ActivityProgress {
+  return damage === undefined ? progress : { ...progress, note: describeDamage(damage) };
 }
 
 /** Every segment from the backup's start to its end: without one of them it cannot become consistent. */

@@ -3,6 +3,7 @@ import type { RestoredClusters } from '../agent/restored-clusters.ts';
 import type { WalService } from '../agent/wal-service.ts';
 import type { Compression } from '../archive/compression.ts';
 import type { ObjectCipher } from '../archive/encryption/cipher.ts';
+import type { ManifestChecksum } from '../archive/push/file-digest.ts';
 import { createWalArchive, type WalArchive } from '../archive/wal-archive.ts';
 import { defaultWalSegmentBytes } from '../domain/wal-segment.ts';
 import type { ConnectOptions } from '../postgres/connection.ts';
@@ -44,6 +45,10 @@ export interface HostDependencies {
   readonly partBytes: number;
   readonly uploadConcurrency: number;
   readonly downloadConcurrency: number;
+  /** Checksum of files in backup_manifest. */
+  readonly manifestChecksum: ManifestChecksum;
+  /** What becomes of a base backup when pages have a wrong checksum. */
+  readonly onDamagedPages: 'report' | 'fail';
   readonly walService: WalService;
   readonly restoredClusters: RestoredClusters;
   readonly leases: DirectoryLeases;

@@ -31,7 +31,8 @@ export async function completeBaseBackup(
       stringifySentinel(metadata, {
         tablespaces: uploaded.tablespaces ?? undefined,
         filesMetadataDisabled: uploaded.filesMetadataDisabled,
-        dataCatalogBytes: backup.uncompressedBytes,
+        dataCatalogBytes: uploaded.dataCatalogBytes,
+        damagedBlockCount: backup.damagedBlockCount,
       }),
     ),
   );

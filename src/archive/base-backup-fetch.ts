@@ -10,9 +10,10 @@ import { syncDirectory, writeFileDurably } from '../files/durable-file.ts';
 import { controlAside, controlName, placeControl } from './fetch/control-aside.ts';
 import { tablespaceMap, tablespaceDirectory } from './fetch/member-path.ts';
 import { PartRecords } from './fetch/part-records.ts';
+import { describeAnew } from './fetch/restored-manifest.ts';
 import { listStoredTars, type StoredTars } from './fetch/stored-tars.ts';
 import { extractTar, type ExtractionOptions, type StoredTar } from './fetch/tar-extraction.ts';
-import { labelMembers, sentinelKey } from './layout.ts';
+import { backupManifestMember, labelMembers, sentinelKey } from './layout.ts';
 import { forEachParallel } from './parallel.ts';
 import { parseSentinel, type Sentinel } from './sentinel.ts';
 
@@ -203,8 +204,10 @@ class Fetch {
   async #rewriteTablespaceMap(): Promise<void> {
     const { into } = this.#options;
     const { tablespaces } = this.#source.sentinel;
-    if (tablespaces !== undefined)
-      await writeFileDurably(join(into, labelMembers.tablespaceMap), Buffer.from(tablespaceMap(into, tablespaces)));
+    if (tablespaces === undefined) return;
+    const content = Buffer.from(tablespaceMap(into, tablespaces));
+    await writeFileDurably(join(into, labelMembers.tablespaceMap), content);
+    await describeAnew(join(into, backupManifestMember), { path: labelMembers.tablespaceMap, content });
   }
 
   async #finishDirectories(): Promise<void> {

@@ -1,35 +1,24 @@
-/** Writes a full base backup as WAL-G lays it out, between pg_backup_start and pg_backup_stop of a session that the caller holds. */
-import { type BaseBackup, majorOf } from '../domain/base-backup.ts';
+/** Writes a base backup as WAL-G lays it out, between pg_backup_start and pg_backup_stop of a session that the caller holds. */
+import { type BaseBackup, describeDamage, majorOf, type PageDamage } from '../domain/base-backup.ts';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { parseLsn } from '../domain/lsn.ts';
 import { segmentNumberAt, type TimelineId, walSegmentName } from '../domain/wal-segment.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
+import { sweepOrphans } from './base-backup-completion.ts';
 import { codecs, type Compression } from './compression.ts';
-import type { Codec } from './compression/codec.ts';
-import { none } from './compression/none.ts';
+import type { StoredObject } from './documents/manifest.ts';
 import type { ObjectCipher } from './encryption/cipher.ts';
 import { assertWritable } from './encryption.ts';
-import { filesMetadataDocument } from './documents/files-metadata.ts';
-import { type StoredObject, stringifyManifest } from './documents/manifest.ts';
-import { putDocument } from './documents/stored-document.ts';
 import type { TablespaceSpec } from './documents/tablespace-spec.ts';
-import {
-  backupLabelTarName,
-  filesMetadataKey,
-  isFullBackupName,
-  labelMembers,
-  manifestKey,
-  pgControlMember,
-  pgControlTarName,
-  tarPartitionsPrefix,
-  withExtension,
-} from './layout.ts';
-import { sweepOrphans } from './base-backup-completion.ts';
+import { isFullBackupName } from './layout.ts';
 import { readControlFile } from './push/control-file.ts';
-import { findTablespaces } from './push/data-directory-walk.ts';
-import { uploadObject } from './push/object-upload.ts';
-import { type PushProgress, type UploadedParts, uploadParts } from './push/part-upload.ts';
-import { tarOfContents } from './push/tar-of-contents.ts';
+import { findTablespaces, type WalkedFile, walkDataDirectory } from './push/data-directory-walk.ts';
+import type { ManifestChecksum } from './push/file-digest.ts';
+import { Once } from './push/once.ts';
+import type { PageFormat } from './push/page-file.ts';
+import { type PushProgress, type UploadedParts, PartsUpload } from './push/part-upload.ts';
+import { ClosingObjects, type Closing } from './push/closing-objects.ts';
+import { packIntoParts } from './tar-partition.ts';
 
 /** What pg_backup_start said, and what is known of the server. */
 export interface BackupStart {
@@ -73,88 +62,127 @@ export interface UploadBaseBackupOptions {
   readonly concurrency?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: PushProgress) => void;
+  /** How the relations' files are laid out, by pg_control. Default: pages are not checked. */
+  readonly pages?: PageFormat;
+  /** In backup_manifest. Default crc32c, which is PostgreSQL's. */
+  readonly manifestChecksum?: ManifestChecksum;
+  /** Damaged pages are reported, or the backup fails for them. Default report. */
+  readonly onDamage?: 'report' | 'fail';
+  /** Bytes that the data directory is believed to hold, for progress. */
+  readonly expectedBytes?: number;
 }
+
+/** What changes from one run of an upload to the next. */
+type RunOptions = Pick<UploadBaseBackupOptions, 'signal' | 'onProgress'>;
 
 /** A backup whose data is stored and that does not exist yet: completeBaseBackup makes it one. JSON-safe and small. */
 export interface UploadedBaseBackup {
   readonly backup: BaseBackup;
   readonly tablespaces: TablespaceSpec | null;
   readonly filesMetadataDisabled: boolean;
+  /** Sum of the sizes of all files. */
+  readonly dataCatalogBytes: number;
+  readonly damage: PageDamage | null;
 }
 
 const defaultPartBytes = 128 * 1024 * 1024;
 const defaultConcurrency = 2;
+/** Members of one part. With the names it bounds what is remembered of a part to a few MB. */
+const partMembers = 8192;
 
 /**
  * Uploads everything of a base backup but metadata.json and the sentinel. Leftovers of an interrupted backup of the same name are removed first.
- * @throws WalkbackError ENCRYPTION_READ_ONLY, BACKUP_FAILED when a file cannot be read or the name is taken, and what the store throws; the signal's reason after an abort.
- * Objects that were stored already stay behind without a sentinel (sweepOrphans).
+ * @throws WalkbackError as BaseBackupUpload.run
  */
 export async function uploadBaseBackup(options: UploadBaseBackupOptions): Promise<UploadedBaseBackup> {
-  try {
-    return await upload(options);
-  } catch (error) {
-    options.signal?.throwIfAborted();
-    if (error instanceof WalkbackError) throw error;
-    throw new WalkbackError('BACKUP_FAILED', `The base backup ${options.start.name} failed: ${messageOf(error)}`, { cause: error });
+  return await new BaseBackupUpload(options).run(options);
+}
+
+/**
+ * The upload of a base backup. When a run fails because the store does, the next run goes on with what is not stored yet, as long as the backup session
+ * lives: the caller holds both.
+ */
+export class BaseBackupUpload {
+  readonly #options: UploadBaseBackupOptions;
+  readonly #closing: ClosingObjects;
+  readonly #parts: PartsUpload;
+  readonly #swept = new Once<number>();
+  readonly #tablespaces = new Once<TablespaceSpec | null>();
+  readonly #uploaded = new Once<UploadedParts>();
+  readonly #control = new Once<{ readonly content: Buffer; readonly object: StoredObject }>();
+  readonly #stopped = new Once<BackupStop>();
+  #dataCatalogBytes = 0;
+
+  constructor(options: UploadBaseBackupOptions) {
+    const { store, start, manifestChecksum = 'crc32c', concurrency = defaultConcurrency, partBytes = defaultPartBytes } = options;
+    const target = { backup: start.name, codec: codecs[options.compression], cipher: options.cipher, manifestChecksum };
+    this.#options = options;
+    this.#closing = new ClosingObjects(store, target);
+    const parts = packIntoParts(this.#walk(), { partBytes, partMembers });
+    this.#parts = new PartsUpload(store, parts, { ...target, concurrency, pages: options.pages });
+    this.#parts.expect(options.expectedBytes ?? 0);
+  }
+
+  /**
+   * Uploads what is not uploaded yet.
+   * @throws WalkbackError ENCRYPTION_READ_ONLY, BACKUP_FAILED when a file cannot be read or the name is taken, DATA_DIRECTORY_DAMAGED for damaged pages where that was
+   * asked for, and what the store throws; the signal's reason after an abort. Objects that were stored already stay behind without a sentinel
+   * (sweepOrphans).
+   */
+  async run(options: RunOptions = {}): Promise<UploadedBaseBackup> {
+    try {
+      return await this.#run({ signal: options.signal ?? new AbortController().signal, onProgress: options.onProgress });
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      if (error instanceof WalkbackError) throw error;
+      throw new WalkbackError('BACKUP_FAILED', `The base backup ${this.#name} failed: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  async #run(run: { readonly signal: AbortSignal; readonly onProgress: RunOptions['onProgress'] }): Promise<UploadedBaseBackup> {
+    const { store, dataDirectory, start } = this.#options;
+    const { signal } = run;
+    assertWritable(this.#options.cipher);
+    assertName(start);
+    await this.#swept.get(() => sweepOrphans(store, start.name, { signal }));
+    const tablespaces = await this.#tablespaces.get(() => tablespacesOf(dataDirectory));
+    const parts = await this.#uploaded.get(() => this.#parts.run(run));
+    if (this.#options.onDamage === 'fail' && parts.damage !== undefined) throw damagedPages(parts.damage);
+    // After the data, so that a restore's pg_control is never older than a page it goes with.
+    const control = await this.#control.get(async () => {
+      const content = await readControlFile(dataDirectory, signal);
+      return { content, object: await this.#closing.uploadControl(content, signal) };
+    });
+    const stop = await this.#stopped.get(this.#options.stop);
+    const closing: Closing = { parts, control, start, stop };
+    const objects = await this.#closing.upload(closing, signal);
+    const labelBytes = control.content.length + stop.labelFile.length + stop.tablespaceMap.length;
+    const sizes = { uncompressedBytes: parts.contentBytes + labelBytes, objects };
+    return {
+      backup: describeBackup(this.#options, stop, { ...sizes, damage: parts.damage }),
+      tablespaces,
+      filesMetadataDisabled: parts.fileList === undefined,
+      dataCatalogBytes: this.#dataCatalogBytes,
+      damage: parts.damage ?? null,
+    };
+  }
+
+  get #name(): string {
+    return this.#options.start.name;
+  }
+
+  async *#walk(): AsyncGenerator<WalkedFile> {
+    const { dataDirectory, start } = this.#options;
+    for await (const file of walkDataDirectory(dataDirectory, { pgMajor: majorOf(start.pgVersion) })) {
+      this.#dataCatalogBytes += file.sizeBytes;
+      yield file;
+    }
   }
 }
 
-async function upload(options: UploadBaseBackupOptions): Promise<UploadedBaseBackup> {
-  const { store, dataDirectory, start } = options;
-  const signal = options.signal ?? new AbortController().signal;
-  const target: Target = { store, backup: start.name, codec: codecs[options.compression], cipher: options.cipher, signal };
-  assertWritable(target.cipher);
-  assertName(start);
-  await sweepOrphans(store, start.name, { signal });
+async function tablespacesOf(dataDirectory: string): Promise<TablespaceSpec | null> {
   const tablespaces = await findTablespaces(dataDirectory);
-  const parts = await uploadParts(store, {
-    ...options,
-    backup: start.name,
-    pgMajor: majorOf(start.pgVersion),
-    codec: target.codec,
-    cipher: target.cipher,
-    partBytes: options.partBytes ?? defaultPartBytes,
-    concurrency: options.concurrency ?? defaultConcurrency,
-  });
-  // After the data, so that a restore's pg_control is never older than a page it goes with.
-  const control = await readControlFile(dataDirectory, signal);
-  const controlTar = await uploadTar(target, pgControlTarName, { [pgControlMember]: control });
-  const stop = await options.stop();
-  const labels = { [labelMembers.backupLabel]: Buffer.from(stop.labelFile), [labelMembers.tablespaceMap]: Buffer.from(stop.tablespaceMap) };
-  const labelTar = await uploadTar(target, backupLabelTarName, labels);
-  const tars = [...parts.objects, controlTar, labelTar];
-  const documents = await uploadFileList(target, parts);
-  await putDocument(store, manifestKey(start.name), { text: stringifyManifest(start.name, [...tars, ...documents]), signal });
-  const labelBytes = control.length + stop.labelFile.length + stop.tablespaceMap.length;
-  return {
-    backup: describeBackup(options, stop, { uncompressedBytes: parts.contentBytes + labelBytes, objects: tars }),
-    tablespaces: tablespaces.length === 0 ? null : { basePrefix: dataDirectory, tablespaces },
-    filesMetadataDisabled: parts.fileList === undefined,
-  };
-}
-
-/** Where the objects of one backup go. */
-interface Target {
-  readonly store: ObjectStore;
-  readonly backup: string;
-  readonly codec: Codec;
-  readonly cipher: ObjectCipher | undefined;
-  readonly signal: AbortSignal;
-}
-
-async function uploadTar(target: Target, tarName: string, contents: Readonly<Record<string, Buffer>>): Promise<StoredObject> {
-  const key = `${tarPartitionsPrefix(target.backup)}${withExtension(tarName, target.codec.extension)}`;
-  return uploadObject(target.store, key, { ...target, chunks: [tarOfContents(contents)] });
-}
-
-/** JSON documents are never compressed or encrypted. */
-async function uploadFileList(target: Target, parts: UploadedParts): Promise<readonly StoredObject[]> {
-  if (parts.fileList === undefined) return [];
-  // pg_control is in no list of WAL-G's either: it is always extracted (bundle.go, UploadPgControl).
-  const labelTar = withExtension(backupLabelTarName, target.codec.extension);
-  const chunks = filesMetadataDocument(parts.fileList, { [labelTar]: Object.values(labelMembers) });
-  return [await uploadObject(target.store, filesMetadataKey(target.backup), { ...target, codec: none, cipher: undefined, chunks })];
+  return tablespaces.length === 0 ? null : { basePrefix: dataDirectory, tablespaces };
 }
 
 function assertName(start: BackupStart): void {
@@ -162,10 +190,17 @@ function assertName(start: BackupStart): void {
   throw new WalkbackError('INVALID_REQUEST', `"${start.name}" is not the name of a full base backup: base_ and 24 hexadecimal digits.`);
 }
 
+function damagedPages(damage: PageDamage): WalkbackError {
+  return new WalkbackError('DATA_DIRECTORY_DAMAGED', `${describeDamage(damage)}.`, {
+    hint: 'Restore the relations from an older backup, or take the backup with damaged pages reported instead of refused.',
+    facts: { blockCount: damage.blockCount, files: damage.files.length },
+  });
+}
+
 function describeBackup(
   { start, dataDirectory }: UploadBaseBackupOptions,
   stop: BackupStop,
-  sizes: { readonly uncompressedBytes: number; readonly objects: readonly StoredObject[] },
+  found: { readonly uncompressedBytes: number; readonly objects: readonly StoredObject[]; readonly damage: PageDamage | undefined },
 ): BaseBackup {
   return {
     name: start.name,
@@ -178,13 +213,14 @@ function describeBackup(
     systemIdentifier: start.systemIdentifier,
     hostname: start.hostname,
     dataDirectory,
-    uncompressedBytes: sizes.uncompressedBytes,
-    compressedBytes: sizes.objects.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
+    uncompressedBytes: found.uncompressedBytes,
+    compressedBytes: found.objects.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
     isPermanent: false,
     deltaFrom: undefined,
     startSegment: walSegmentName(
       { timeline: start.timeline, number: segmentNumberAt(parseLsn(start.startLsn), start.walSegmentBytes) },
       start.walSegmentBytes,
     ),
+    ...(found.damage === undefined ? {} : { damagedBlockCount: found.damage.blockCount }),
   };
 }

@@ -121,6 +121,7 @@ function toBaseBackup(name: string, sentinel: Sentinel, metadata: BackupMetadata
     isPermanent: metadata.isPermanent,
     deltaFrom: sentinel.delta?.from,
     startSegment: startSegmentOfBackupName(name),
+    ...(sentinel.damagedBlockCount === undefined ? {} : { damagedBlockCount: sentinel.damagedBlockCount }),
   };
 }
 

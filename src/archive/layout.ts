@@ -20,6 +20,8 @@ export const backupLabelTarName = 'backup_label.tar';
 
 /** Members of backup_label.tar, which have no leading slash (wal-g: bundle.go, uploadLabelFiles). */
 export const labelMembers = { backupLabel: 'backup_label', tablespaceMap: 'tablespace_map' } as const;
+/** PostgreSQL's own list of the files with their checksums, a member of backup_label.tar too; listed under this very name, or WAL-G would not extract it. */
+export const backupManifestMember = 'backup_manifest';
 /** The only member of pg_control.tar. */
 export const pgControlMember = '/global/pg_control';
 

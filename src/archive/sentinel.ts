@@ -6,7 +6,7 @@ import { type BackupMetadata, dateFormat } from './documents/metadata-json.ts';
 import { parseTablespaceSpec, type TablespaceSpec, tablespaceSpecJson } from './documents/tablespace-spec.ts';
 
 /** What makes a backup a delta. */
-interface DeltaOrigin {
+export interface DeltaOrigin {
   /** The direct parent's name. */
   readonly from: string;
   /** The full backup at the root of the chain. */
@@ -36,6 +36,8 @@ export interface Sentinel {
   readonly hostname: string | undefined;
   readonly dataDirectory: string | undefined;
   readonly isPermanent: boolean | undefined;
+  /** Ours: pages whose checksum was wrong when the backup was taken. */
+  readonly damagedBlockCount: number | undefined;
 }
 
 /** What only the writer of a sentinel knows. */
@@ -44,9 +46,11 @@ interface SentinelExtras {
   readonly filesMetadataDisabled: boolean;
   /** Sum of the sizes of all files, as WAL-G counts it. */
   readonly dataCatalogBytes: number;
+  readonly delta?: DeltaOrigin | undefined;
+  readonly damagedBlockCount?: number | undefined;
 }
 
-/** The sentinel of a full backup, version 2. */
+/** The sentinel of a backup, version 2. */
 export function stringifySentinel(backup: BackupMetadata, extras: SentinelExtras): string {
   return stringifyExactJson({
     LSN: backup.startLsn,
@@ -57,6 +61,7 @@ export function stringifySentinel(backup: BackupMetadata, extras: SentinelExtras
     CompressedSize: backup.compressedBytes,
     DataCatalogSize: extras.dataCatalogBytes,
     ...(extras.tablespaces === undefined ? {} : { Spec: tablespaceSpecJson(extras.tablespaces) }),
+    ...(extras.delta === undefined ? {} : deltaFields(extras.delta)),
     ...(extras.filesMetadataDisabled ? { FilesMetadataDisabled: true } : {}),
     ChkpNum: null,
     Version: 2,
@@ -66,7 +71,12 @@ export function stringifySentinel(backup: BackupMetadata, extras: SentinelExtras
     Hostname: backup.hostname,
     DataDir: backup.dataDirectory,
     IsPermanent: backup.isPermanent,
+    ...(extras.damagedBlockCount === undefined ? {} : { WalkbackDamagedBlocks: extras.damagedBlockCount }),
   });
+}
+
+function deltaFields({ from, fullName, startLsn, stepCount }: DeltaOrigin): object {
+  return { DeltaLSN: startLsn, DeltaFrom: from, DeltaFullName: fullName, DeltaCount: stepCount };
 }
 
 /** Reads sentinels of every release, WAL-E's included. @throws SyntaxError when it is not JSON or a member has another type */
@@ -88,6 +98,7 @@ export function parseSentinel(text: string): Sentinel {
     hostname: fields.string('Hostname'),
     dataDirectory: fields.string('DataDir'),
     isPermanent: fields.boolean('IsPermanent'),
+    damagedBlockCount: fields.integer('WalkbackDamagedBlocks'),
   };
 }
 

@@ -25,6 +25,7 @@ export interface Configuration {
   readonly file: string | undefined;
   readonly host: Parsed['host'] & { readonly socket: string; readonly runDirectory: string };
   readonly storage: Parsed['storage'];
+  readonly backup: Parsed['backup'];
   readonly clusters: readonly ClusterConfiguration[];
   readonly temporal: Parsed['temporal'];
   readonly logging: Parsed['logging'];

@@ -122,7 +122,7 @@ function complaintsOf(issue: z.core.$ZodIssue): readonly string[] {
 }
 
 function toConfiguration({ clusters, ...sections }: ParsedConfiguration, file: string | undefined): Configuration {
-  const { host, storage, temporal, logging } = camelCased(sections);
+  const { host, storage, backup, temporal, logging } = camelCased(sections);
   return {
     file,
     host: {
@@ -131,6 +131,7 @@ function toConfiguration({ clusters, ...sections }: ParsedConfiguration, file: s
       runDirectory: host.runDirectory ?? join(host.stateDirectory, 'run'),
     },
     storage,
+    backup,
     clusters: Object.entries(clusters).map(([name, cluster]) => ({ ...camelCased(cluster), host: cluster.host ?? host.id, name })),
     temporal,
     logging,

@@ -145,6 +145,19 @@ const storage = z.strictObject({
     ),
 });
 
+const backup = z.strictObject({
+  manifest_checksum: z
+    .enum(['crc32c', 'sha256'])
+    .default('crc32c')
+    .describe("Checksum of each file in the backup's `backup_manifest`: `crc32c`, as PostgreSQL has it by default, or `sha256`."),
+  on_damaged_pages: z
+    .enum(['report', 'fail'])
+    .default('report')
+    .describe(
+      'When pages have a wrong checksum: `report` takes the backup, marks it and names them; `fail` takes none, so that nobody trusts it.',
+    ),
+});
+
 const cluster = z.strictObject({
   host: nameSchema.optional().describe('Id of the host the cluster runs on. Default: `host.id` of this file.'),
   data_directory: absolutePath.describe('The data directory, on that host. Required.'),
@@ -183,6 +196,7 @@ export const configurationSchema = z.strictObject({
       error: 'belongs to `sse: aws:kms`, and that to it',
     })
     .prefault({}),
+  backup: backup.prefault({}),
   clusters: z.record(nameSchema, cluster).default({}),
   temporal: temporal.prefault({}),
   logging: logging.prefault({}),

@@ -27,9 +27,37 @@ export interface BaseBackup {
   readonly deltaFrom: string | undefined;
   /** Segment that holds startLsn. */
   readonly startSegment: WalSegmentName;
+  /** Pages whose checksum was wrong when the backup was taken: they are so in the backup too. Absent: none was found. */
+  readonly damagedBlockCount?: number;
+}
+
+/** Pages whose checksum was wrong when a backup was taken. */
+export interface PageDamage {
+  readonly blockCount: number;
+  /** The first hundred files that have any. */
+  readonly files: readonly DamagedFile[];
+}
+
+/** A relation's file with damaged pages. */
+export interface DamagedFile {
+  /** `base/<OID of the database>/<filenode>`, relative to the data directory. */
+  readonly file: string;
+  readonly blockCount: number;
+  /** The first ten, numbered within the relation. */
+  readonly blocks: readonly number[];
 }
 
 /** PostgreSQL's major version of a server_version_num: 160014 is 16. */
 export function majorOf(pgVersion: number): number {
   return Math.floor(pgVersion / 10_000);
+}
+
+/** Files that one sentence names. */
+const namedFiles = 3;
+
+/** For people: `2 pages have a wrong checksum: base/5/16384 (block 7, 9)`. */
+export function describeDamage({ blockCount, files }: PageDamage): string {
+  const named = files.slice(0, namedFiles).map(({ file, blocks }) => `${file} (block ${blocks.join(', ')})`);
+  const rest = files.length > namedFiles ? `, and in ${files.length - namedFiles} more files` : '';
+  return `${blockCount} ${blockCount === 1 ? 'page has' : 'pages have'} a wrong checksum: ${named.join(', ')}${rest}`;
 }

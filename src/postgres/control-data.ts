@@ -56,6 +56,8 @@ export interface ControlData {
   readonly maxLocksPerTransaction: number;
   readonly trackCommitTimestamp: boolean;
   readonly blockBytes: number;
+  /** Pages of one file of a relation. */
+  readonly segmentBlocks: number;
   readonly walSegmentBytes: number;
   /** 0: data checksums are off. */
   readonly dataChecksumVersion: number;
@@ -104,6 +106,7 @@ function decodeControlData(bytes: Buffer, path: string): ControlData {
     maxLocksPerTransaction: bytes.readInt32LE(196),
     trackCommitTimestamp: bytes.readUInt8(200) !== 0,
     blockBytes: bytes.readUInt32LE(216),
+    segmentBlocks: bytes.readUInt32LE(220),
     walSegmentBytes: bytes.readUInt32LE(228),
     dataChecksumVersion: bytes.readUInt32LE(252),
   };

@@ -58,6 +58,8 @@ export async function runAgent({ loaded, log, signal, onReady }: RunProcessOptio
     partBytes: configuration.storage.tarPartitionMib * mebibyte,
     uploadConcurrency: configuration.storage.uploadConcurrency,
     downloadConcurrency: configuration.storage.downloadConcurrency,
+    manifestChecksum: configuration.backup.manifestChecksum,
+    onDamagedPages: configuration.backup.onDamagedPages,
     walService,
     restoredClusters,
     leases: new DirectoryLeases(),

@@ -37,7 +37,8 @@ async function takeBaseBackup(request: BaseBackupRequest, steps: StepRecorder<Ba
       host.completeBaseBackup(summary, { job, copied }),
     );
     steps.enter('done', `${backup.name} is in the archive`);
-    return { backup, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs };
+    const { damage } = copied.uploaded;
+    return { backup, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs, damage };
   } catch (error) {
     steps.enter('failed', isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, place.host).message);
     throw isCancellation(error) ? error : walkbackErrorOf(error, place.host);

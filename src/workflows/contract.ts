@@ -1,5 +1,5 @@
 /** What the world outside may say to our workflows: names, inputs, results. Types and names only, so that a client stays light. */
-import type { BaseBackup } from '../domain/base-backup.ts';
+import type { BaseBackup, PageDamage } from '../domain/base-backup.ts';
 import type { LandingReport, StepReport } from '../domain/landing-report.ts';
 import type { RestoreRequest } from '../domain/restore-request.ts';
 
@@ -81,6 +81,8 @@ export interface BaseBackupReport {
   readonly backup: BaseBackup;
   readonly steps: readonly StepReport[];
   readonly totalMilliseconds: number;
+  /** Pages whose checksum was wrong: the backup holds them as they are. Absent or null: none was found. */
+  readonly damage?: PageDamage | null;
 }
 
 /** Result of a scheduled run: it starts the backup under its fixed id, or skips when one is running. */

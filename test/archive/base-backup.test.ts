@@ -62,7 +62,14 @@ describe('a base backup', () => {
       for (const name of [...Object.keys(keptFiles), 'base/5/sparse', 'global/pg_control']) expect(contents[name]).toBe(original[name]);
       for (const name of emptyDirectories) expect(contents[`${name}/`]).toBe('directory');
       expect(await readFile(join(options.into, 'backup_label'), 'utf8')).toBe(stopped.labelFile);
-      const expectedFiles = [...Object.keys(keptFiles), 'base/5/sparse', 'global/pg_control', 'backup_label', 'tablespace_map'];
+      const expectedFiles = [
+        ...Object.keys(keptFiles),
+        'base/5/sparse',
+        'global/pg_control',
+        'backup_label',
+        'tablespace_map',
+        'backup_manifest',
+      ];
       expect(
         Object.keys(contents)
           .filter((name) => !name.endsWith('/'))

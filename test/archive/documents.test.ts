@@ -89,7 +89,7 @@ describe('documents', () => {
       fileListPiece('part_002.tar.zst', []),
       fileListPiece('part_003.tar.zst', [{ name: '/', changedNs: 0n }]),
     ];
-    const text = Buffer.concat([...filesMetadataDocument(pieces, { 'backup_label.tar.zst': ['backup_label'] })]).toString();
+    const text = Buffer.concat([...filesMetadataDocument(pieces, { tars: { 'backup_label.tar.zst': ['backup_label'] } })]).toString();
     expect(JSON.parse(text)).toMatchObject({
       Files: { '/größe "x"': { IsSkipped: false, MTime: '2025-08-21T20:00:01.1234567Z' }, '/': { MTime: '1970-01-01T00:00:00Z' } },
     });

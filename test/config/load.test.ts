@@ -121,6 +121,8 @@ describe('loadConfiguration', () => {
       'storage.envdir': '',
       'clusters.*.host': 'db-9',
       'clusters.*.archive': 's3://b/y',
+      'backup.manifest_checksum': 'sha256',
+      'backup.on_damaged_pages': 'fail',
       'logging.level': 'warn',
       'logging.format': 'pretty',
     };

@@ -35,6 +35,8 @@ export interface TestClusterOptions {
   readonly name: string;
   /** A system identifier of its own; else all clusters of a test file and major share one. Default false. */
   readonly ownIdentity?: boolean;
+  /** Pages carry checksums. Default: as the major's initdb has it. */
+  readonly dataChecksums?: boolean;
 }
 
 export const testAdminRole = 'admin';
@@ -70,7 +72,7 @@ export async function availableInstallations(): Promise<PostgresInstallation[]> 
 /** Makes a cluster and starts it. */
 export async function createTestCluster(options: TestClusterOptions): Promise<TestCluster> {
   const { installation } = options;
-  const template = await templateOf(installation, options.ownIdentity === true);
+  const template = await templateOf(installation, options);
   const directory = await mkdtemp(join(tmpdir(), `wb-${options.name.slice(0, 20)}-`));
   const dataDirectory = join(directory, 'data');
   cpSync(template, dataDirectory, { recursive: true });
@@ -173,19 +175,21 @@ function clusterOf({ installation, directory, dataDirectory, port }: ClusterPlac
   };
 }
 
-async function templateOf(installation: PostgresInstallation, ownIdentity: boolean): Promise<string> {
-  if (ownIdentity) return await initializeTemplate(installation);
-  const known = templates.get(installation.binDirectory) ?? initializeTemplate(installation);
-  templates.set(installation.binDirectory, known);
+async function templateOf(installation: PostgresInstallation, options: TestClusterOptions): Promise<string> {
+  const extra = options.dataChecksums === true ? ['--data-checksums'] : [];
+  if (options.ownIdentity === true) return await initializeTemplate(installation, extra);
+  const key = [installation.binDirectory, ...extra].join(' ');
+  const known = templates.get(key) ?? initializeTemplate(installation, extra);
+  templates.set(key, known);
   return await known;
 }
 
-async function initializeTemplate(installation: PostgresInstallation): Promise<string> {
+async function initializeTemplate(installation: PostgresInstallation, extra: readonly string[]): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), `wb-template-${installation.major}-`));
   templateDirectories.push(directory);
   await execa(
     join(installation.binDirectory, 'initdb'),
-    ['-D', directory, '-U', testAdminRole, '-N', '--locale=C', '-E', 'UTF8', '--auth-local=trust', '--auth-host=scram-sha-256'],
+    ['-D', directory, '-U', testAdminRole, '-N', '--locale=C', '-E', 'UTF8', '--auth-local=trust', '--auth-host=scram-sha-256', ...extra],
     { extendEnv: false, env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C', TZ: 'UTC' } },
   );
   return directory;

@@ -3,7 +3,7 @@ import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Chunks, compressorChunkBytes, compressorQueueChunks } from './codec.ts';
 
-/** Options of a compressor's stream: it takes so many chunks before it says that it is full, and then works them all off. */
+/** Options of a compressor's stream: the chunks that it is given at a time are no reason to wait. */
 export const compressorQueue = { writableHighWaterMark: compressorQueueChunks * compressorChunkBytes } as const;
 /** Few large buffers: each costs a trip to a thread and an allocation. */
 export const zlibOutputChunkBytes = 256 * 1024;
@@ -14,8 +14,42 @@ interface ZlibStream extends Transform {
 }
 
 /** The chunks, compressed by the stream. */
-export function compressedBy(stream: ZlibStream, chunks: Chunks): AsyncIterable<Buffer> {
-  return passed(settledBeforeEnd(chunks, stream), stream);
+export async function* compressedBy(stream: ZlibStream, chunks: Chunks): AsyncGenerator<Buffer> {
+  const feeding = feed(chunks, stream);
+  // Its failure destroys the stream, and is thrown below.
+  feeding.catch((error: Error) => stream.destroy(error));
+  try {
+    yield* stream as AsyncIterable<Buffer>;
+    await feeding;
+  } finally {
+    stream.destroy();
+    // Whoever made the chunks may use their buffers again as soon as this ends. What went wrong was thrown above.
+    await feeding.catch(() => undefined);
+  }
+}
+
+/**
+ * Gives the compressor its chunks, and takes the next when at most `compressorQueueChunks - 1` are not worked off. All of them are before the end comes:
+ * Node's zstd, when it is ended while the last chunk is still being compressed, writes an empty second frame behind the first, and WAL-G's layout
+ * has one frame for an object.
+ */
+async function feed(chunks: Chunks, compressor: Transform): Promise<void> {
+  const underWay: Promise<void>[] = [];
+  for await (const chunk of chunks) {
+    underWay.push(written(compressor, chunk));
+    if (underWay.length >= compressorQueueChunks) await underWay.shift();
+  }
+  await Promise.all(underWay);
+  compressor.end();
+}
+
+function written(compressor: Transform, chunk: Buffer): Promise<void> {
+  const done = new Promise<void>((resolve, reject) => {
+    compressor.write(chunk, (error) => (error ? reject(error) : resolve()));
+  });
+  // A chunk behind the one that is waited for may fail too: one error is enough.
+  done.catch(() => undefined);
+  return done;
 }
 
 /** The chunks, decompressed by the stream. @throws SyntaxError when bytes follow the end, of which node:zlib says nothing */
@@ -42,15 +76,4 @@ async function* passed(chunks: Chunks, stream: Transform): AsyncGenerator<Buffer
   } finally {
     stream.destroy();
   }
-}
-
-/**
- * The chunks, and after them a wait until the compressor has worked them off. Node's zstd, when it is ended while the last chunk is still being
- * compressed, writes an empty second frame behind the first: WAL-G's layout has one frame for an object.
- */
-async function* settledBeforeEnd(chunks: Chunks, compressor: Transform): AsyncGenerator<Buffer> {
-  yield* chunks;
-  await new Promise<void>((resolve, reject) => {
-    compressor.write(Buffer.alloc(0), (error) => (error ? reject(error) : resolve()));
-  });
 }

@@ -4,6 +4,7 @@
  * in pieces, one for each part.
  */
 import { JsonFields, parseExactJson } from './exact-json.ts';
+import { HeldText } from './held-text.ts';
 
 /** What a file list says of a member. */
 export interface ListedFile {
@@ -11,37 +12,47 @@ export interface ListedFile {
   readonly name: string;
   /** Nanoseconds since 1970, from an lstat before the file was read: WAL-G's delta leaves files out whose time equals it. */
   readonly changedNs: bigint;
+  /** Only pages that changed since the parent backup are in the tar. Default false. */
+  readonly isIncremented?: boolean;
+  /** Unchanged since the parent backup, and in no tar of this one. Default false. */
+  readonly isSkipped?: boolean;
+  /** Pages whose checksum is wrong: how many, and the first of them. */
+  readonly damagedBlocks?: { readonly count: number; readonly first: readonly number[] } | undefined;
+  /** Ours, which WAL-G ignores: size of the restored file, and its checksum as backup_manifest has it. */
+  readonly restored?: { readonly sizeBytes: number; readonly checksum: string | undefined } | undefined;
 }
 
 /** The text about one part, ready to be joined with others. */
 export interface FileListPiece {
   readonly memberCount: number;
-  readonly files: Buffer;
-  readonly tarFileSet: Buffer;
+  readonly files: HeldText;
+  /** Undefined for files that are in no tar. */
+  readonly tarFileSet: HeldText | undefined;
 }
 
-/** The members of one part as text. */
-export function fileListPiece(tarName: string, members: readonly ListedFile[]): FileListPiece {
-  const files = members.map(({ name, changedNs }) => `${JSON.stringify(name)}:${fileDescription(changedNs)}`);
+/** The members of one part as text. @param tarName undefined for files that are in no tar */
+export function fileListPiece(tarName: string | undefined, members: readonly ListedFile[]): FileListPiece {
   const names = members.map(({ name }) => name);
   return {
     memberCount: members.length,
-    files: Buffer.from(files.join(',')),
-    tarFileSet: Buffer.from(`${JSON.stringify(tarName)}:${JSON.stringify(names)}`),
+    files: new HeldText(members.map(fileEntry).join(',')),
+    tarFileSet: tarName === undefined ? undefined : new HeldText(`${JSON.stringify(tarName)}:${JSON.stringify(names)}`),
   };
 }
 
-/** The whole document, piece by piece. */
+/**
+ * The whole document, piece by piece.
+ * @param others tars that no piece is about, and files of them that a restore has to be told of
+ */
 export function* filesMetadataDocument(
   pieces: readonly FileListPiece[],
-  otherTars: Readonly<Record<string, readonly string[]>>,
+  others: { readonly tars: Readonly<Record<string, readonly string[]>>; readonly files?: readonly ListedFile[] },
 ): Generator<Buffer> {
-  const listed = pieces.filter(({ memberCount }) => memberCount > 0);
+  const tars = Object.entries(others.tars).map(([tar, members]) => `${JSON.stringify(tar)}:${JSON.stringify(members)}`);
   yield Buffer.from('{"Files":{');
-  yield* joined(listed.map(({ files }) => files));
+  yield* joined(textsOf(pieces, 'files'), (others.files ?? []).map(fileEntry));
   yield Buffer.from('},"TarFileSets":{');
-  const others = Object.entries(otherTars).map(([tar, members]) => Buffer.from(`${JSON.stringify(tar)}:${JSON.stringify(members)}`));
-  yield* joined([...pieces.map(({ tarFileSet }) => tarFileSet), ...others]);
+  yield* joined(textsOf(pieces, 'tarFileSet'), tars);
   yield Buffer.from('}}');
 }
 
@@ -61,13 +72,28 @@ export function parseTarFileSets(text: string): ReadonlyMap<string, readonly str
   return new Map(Object.keys(sets).map((tar) => [tar, fields.strings(tar) ?? []]));
 }
 
-function fileDescription(changedNs: bigint): string {
-  return `{"IsIncremented":false,"IsSkipped":false,"MTime":"${formatNanoseconds(changedNs)}","UpdatesCount":0}`;
+function fileEntry({ name, changedNs, isIncremented = false, isSkipped = false, damagedBlocks, restored }: ListedFile): string {
+  const corrupt =
+    damagedBlocks === undefined
+      ? ''
+      : `"CorruptBlocks":{"CorruptBlocksCount":${damagedBlocks.count},"SomeCorruptBlocks":[${damagedBlocks.first.join(',')}]},`;
+  const checksum = restored?.checksum === undefined ? '' : `,"WalkbackChecksum":"${restored.checksum}"`;
+  const ours = restored === undefined ? '' : `,"WalkbackBytes":${restored.sizeBytes}${checksum}`;
+  const flags = `"IsIncremented":${isIncremented},"IsSkipped":${isSkipped}`;
+  return `${JSON.stringify(name)}:{${flags},"MTime":"${formatNanoseconds(changedNs)}",${corrupt}"UpdatesCount":0${ours}}`;
 }
 
-function* joined(texts: readonly Buffer[]): Generator<Buffer> {
-  for (const [index, text] of texts.entries()) {
-    if (index > 0) yield Buffer.from(',');
-    yield text;
+function* textsOf(pieces: readonly FileListPiece[], what: 'files' | 'tarFileSet'): Generator<string> {
+  for (const piece of pieces) yield piece[what]?.text() ?? '';
+}
+
+function* joined(...lists: readonly Iterable<string>[]): Generator<Buffer> {
+  let separator = '';
+  for (const list of lists) {
+    for (const text of list) {
+      if (text === '') continue;
+      yield Buffer.from(separator + text);
+      separator = ',';
+    }
   }
 }

@@ -1,4 +1,5 @@
 /** Ours: what each stored object of a base backup must be. WAL-G has no such record, so its own backups have none. */
+import type { PageDamage } from '../../domain/base-backup.ts';
 import { JsonFields, parseExactJson } from './exact-json.ts';
 
 /** A stored object and the SHA-256 (lower-case hexadecimal) of its bytes as they are stored. */
@@ -8,8 +9,9 @@ export interface StoredObject {
   readonly sha256: string;
 }
 
-export function stringifyManifest(backup: string, objects: readonly StoredObject[]): string {
-  return JSON.stringify({ version: 1, backup, objects: objects.map(({ key, sizeBytes, sha256 }) => ({ key, bytes: sizeBytes, sha256 })) });
+export function stringifyManifest(backup: string, objects: readonly StoredObject[], damage?: PageDamage): string {
+  const listed = objects.map(({ key, sizeBytes, sha256 }) => ({ key, bytes: sizeBytes, sha256 }));
+  return JSON.stringify({ version: 1, backup, objects: listed, ...(damage === undefined ? {} : { damage }) });
 }
 
 /** The objects by key. @throws SyntaxError */

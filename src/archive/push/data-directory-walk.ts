@@ -93,7 +93,8 @@ async function walkOne(directory: WalkedFile, pgMajor: number): Promise<readonly
   if (prefix.split('/').length > maximumDepth)
     throw new WalkbackError('BACKUP_FAILED', `${directory.path} lies more than ${maximumDepth} levels deep.`);
   const names = (await readDirectory(directory.path)).map(({ name }) => name).sort();
-  const wanted = names.filter((name) => isWanted(prefix, name, pgMajor));
+  const unlogged = unloggedRelations(names);
+  const wanted = names.filter((name) => isWanted(prefix, name, pgMajor) && !isEmptiedByRecovery(name, unlogged));
   const files: WalkedFile[] = [];
   for (let index = 0; index < wanted.length; index += statConcurrency) {
     const batch = wanted.slice(index, index + statConcurrency);
@@ -101,6 +102,17 @@ async function walkOne(directory: WalkedFile, pgMajor: number): Promise<readonly
     files.push(...described.filter((file) => file !== undefined));
   }
   return files;
+}
+
+/** Numbers of the relations that have an init fork. */
+function unloggedRelations(names: readonly string[]): ReadonlySet<string> {
+  return new Set(names.filter((name) => /^\d+_init$/.test(name)).map((name) => name.slice(0, -'_init'.length)));
+}
+
+/** Recovery makes an unlogged relation anew of its init fork (basebackup.c, "Exclude all forks for unlogged tables except the init fork"). */
+function isEmptiedByRecovery(name: string, unlogged: ReadonlySet<string>): boolean {
+  const relation = unlogged.size === 0 ? undefined : /^(\d+)(?:_(?:fsm|vm))?(?:\.\d+)?$/.exec(name)?.[1];
+  return relation !== undefined && unlogged.has(relation);
 }
 
 function isWanted(prefix: string, name: string, pgMajor: number): boolean {

@@ -1,36 +1,49 @@
-/** Uploads the parts of a base backup: PGDATA's files in bounded tars, several at a time. */
+/**
+ * Uploads the parts of a base backup: PGDATA's files in bounded tars, several at a time. What is stored stays stored: after a failure the upload goes on
+ * with the parts that are not.
+ */
+import type { PageDamage } from '../../domain/base-backup.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import type { Codec } from '../compression/codec.ts';
-import { fileListPiece, type FileListPiece, type ListedFile } from '../documents/files-metadata.ts';
+import { manifestEntry } from '../documents/backup-manifest.ts';
+import { fileListPiece, type FileListPiece } from '../documents/files-metadata.ts';
+import { HeldText } from '../documents/held-text.ts';
 import type { StoredObject } from '../documents/manifest.ts';
 import type { ObjectCipher } from '../encryption/cipher.ts';
 import { partFileName, tarPartitionsPrefix } from '../layout.ts';
 import { forEachParallel } from '../parallel.ts';
-import { packIntoParts } from '../tar-partition.ts';
-import { walkDataDirectory, type WalkedFile } from './data-directory-walk.ts';
+import { ChunkRing } from './chunk-ring.ts';
+import type { ManifestChecksum } from './file-digest.ts';
 import { uploadObject } from './object-upload.ts';
-import { tarOfFiles } from './tar-stream.ts';
+import { DamageCollector } from './page-damage.ts';
+import type { PageFormat } from './page-file.ts';
+import { type PackedFile, type TarFile, tarOfFiles } from './tar-stream.ts';
 
 /** How far an upload is. */
 export interface PushProgress {
   /** Uncompressed content. */
   readonly bytesDone: number;
+  /** What the caller expects, or what was walked so far when that is more. */
   readonly bytesTotal: number;
   readonly partsDone: number;
+  /** Pages whose checksum was wrong so far. */
+  readonly damage: PageDamage | undefined;
 }
 
 interface PartUploadOptions {
   readonly backup: string;
-  readonly dataDirectory: string;
-  readonly pgMajor: number;
   readonly codec: Codec;
   readonly cipher: ObjectCipher | undefined;
-  /** Uncompressed content of a part. */
-  readonly partBytes: number;
   /** Parts at a time. */
   readonly concurrency: number;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((progress: PushProgress) => void) | undefined;
+  readonly pages: PageFormat | undefined;
+  readonly manifestChecksum: ManifestChecksum;
+}
+
+/** What a run of the upload is given. */
+interface RunOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress: ((progress: PushProgress) => void) | undefined;
 }
 
 /** What was uploaded. */
@@ -38,77 +51,143 @@ export interface UploadedParts {
   readonly objects: readonly StoredObject[];
   /** Text of the file list, a piece for each part; undefined when there are more files than it may name. */
   readonly fileList: readonly FileListPiece[] | undefined;
+  /** Entries of backup_manifest, a piece for each part. */
+  readonly manifest: readonly HeldText[];
   readonly contentBytes: number;
+  readonly damage: PageDamage | undefined;
 }
 
-/** Members of one part. With the names it bounds what is remembered of a part to a few MB. */
-const partMembers = 8192;
-/** A file list of more names would take gigabytes in WAL-G and in a delta backup; 150 bytes each here. */
+/** A file list of more names would take gigabytes in WAL-G and in a delta backup. */
 const maximumListedFiles = 1_000_000;
 
-/** Uploads every part; the tree is walked twice, first for its size. */
-export async function uploadParts(store: ObjectStore, options: PartUploadOptions): Promise<UploadedParts> {
-  const upload = new PartsUpload(store, options, await measure(options));
-  const parts = packIntoParts(walkDataDirectory(options.dataDirectory, options), { partBytes: options.partBytes, partMembers });
-  await forEachParallel(parts, options, (files, signal) => upload.uploadPart(files, signal));
-  return upload.result();
-}
-
-async function measure(options: PartUploadOptions): Promise<number> {
-  let totalBytes = 0;
-  for await (const file of walkDataDirectory(options.dataDirectory, options)) totalBytes += file.sizeBytes;
-  return totalBytes;
+/** A part that has its number, and is stored when its upload has ended well. */
+interface Part {
+  readonly number: number;
+  readonly files: readonly TarFile[];
 }
 
 /** Parts under way, and what is known of those that are done. */
-class PartsUpload {
+export class PartsUpload {
   readonly #store: ObjectStore;
   readonly #options: PartUploadOptions;
-  readonly #totalBytes: number;
   readonly #objects: StoredObject[] = [];
   readonly #fileList: FileListPiece[] = [];
+  readonly #manifest: HeldText[] = [];
+  readonly #damage = new DamageCollector();
+  readonly #rings: ChunkRing[] = [];
+  /** Parts that an earlier run began and did not finish. */
+  readonly #unfinished = new Map<number, Part>();
+  readonly #parts: AsyncIterator<readonly TarFile[]>;
   #startedParts = 0;
   #listedFiles = 0;
   #contentBytes = 0;
+  #totalBytes = 0;
 
-  constructor(store: ObjectStore, options: PartUploadOptions, totalBytes: number) {
+  constructor(store: ObjectStore, parts: AsyncIterable<readonly TarFile[]>, options: PartUploadOptions) {
     this.#store = store;
+    this.#parts = parts[Symbol.asyncIterator]();
     this.#options = options;
-    this.#totalBytes = totalBytes;
   }
 
-  async uploadPart(files: readonly WalkedFile[], signal: AbortSignal): Promise<void> {
-    const { backup, codec, cipher } = this.#options;
-    this.#startedParts += 1;
-    const fileName = partFileName(this.#startedParts, codec.extension);
-    const members: ListedFile[] = [];
-    const chunks = tarOfFiles(files, {
-      onFile: ({ memberName, changedNs }) => members.push({ name: memberName, changedNs }),
-      onContent: (sizeBytes) => this.#count(sizeBytes),
+  /** Uploads all that is not stored. Called again after a failure, it goes on. */
+  async run({ signal, onProgress }: RunOptions): Promise<UploadedParts> {
+    const { concurrency } = this.#options;
+    await forEachParallel(this.#pending(), { concurrency, signal }, async (part, partSignal) => {
+      await this.#uploadPart(part, { signal: partSignal, onProgress });
+      this.#unfinished.delete(part.number);
     });
-    const key = `${tarPartitionsPrefix(backup)}${fileName}`;
-    this.#objects.push(await uploadObject(this.#store, key, { codec, cipher, chunks, signal }));
-    this.#list(fileName, members);
-    this.#report();
+    return this.#result();
   }
 
-  result(): UploadedParts {
-    const fileList = this.#listedFiles > maximumListedFiles ? undefined : this.#fileList;
-    return { objects: this.#objects, fileList, contentBytes: this.#contentBytes };
+  /** Counts bytes that are known to belong to the backup. */
+  expect(sizeBytes: number): void {
+    this.#totalBytes += sizeBytes;
   }
 
-  #list(fileName: string, members: readonly ListedFile[]): void {
-    this.#listedFiles += members.length;
+  /** Takes note of files that are listed and in no tar of this backup. */
+  list(files: readonly PackedFile[]): void {
+    this.#list(undefined, files);
+  }
+
+  /** The iterator itself is never closed: a failed run must not end the walk. */
+  async *#pending(): AsyncGenerator<Part> {
+    yield* this.#unfinished.values();
+    for (let next = await this.#parts.next(); next.done !== true; next = await this.#parts.next()) {
+      this.#startedParts += 1;
+      const part = { number: this.#startedParts, files: next.value };
+      this.#unfinished.set(part.number, part);
+      yield part;
+    }
+  }
+
+  async #uploadPart(part: Part, { signal, onProgress }: RunOptions): Promise<void> {
+    const { backup, codec, cipher } = this.#options;
+    const fileName = partFileName(part.number, codec.extension);
+    const ring = this.#rings.pop() ?? new ChunkRing();
+    const packed: PackedFile[] = [];
+    let countedBytes = 0;
+    const count = (sizeBytes: number): void => {
+      countedBytes += sizeBytes;
+      this.#contentBytes += sizeBytes;
+      this.#report(onProgress);
+    };
+    const onFile = (file: PackedFile): void => {
+      packed.push(file);
+      if (file.damagedBlocks !== undefined) this.#damage.add(file.name, file.damagedBlocks);
+    };
+    try {
+      const chunks = tarOfFiles(part.files, { ...this.#options, ring, onFile, onContent: count });
+      const key = `${tarPartitionsPrefix(backup)}${fileName}`;
+      this.#objects.push(await uploadObject(this.#store, key, { codec, cipher, chunks, signal }));
+      this.#list(fileName, packed);
+      this.#report(onProgress);
+    } catch (error) {
+      this.#contentBytes -= countedBytes;
+      throw error;
+    } finally {
+      this.#rings.push(ring);
+    }
+  }
+
+  #result(): UploadedParts {
+    return {
+      objects: this.#objects,
+      fileList: this.#listedFiles > maximumListedFiles ? undefined : this.#fileList,
+      manifest: this.#manifest,
+      contentBytes: this.#contentBytes,
+      damage: this.#damage.result(),
+    };
+  }
+
+  #list(tarName: string | undefined, files: readonly PackedFile[]): void {
+    this.#listedFiles += files.length;
+    this.#manifest.push(
+      new HeldText(
+        files
+          .filter(({ type }) => type === 'file')
+          .map(entryOf)
+          .join(',\n'),
+      ),
+    );
     if (this.#listedFiles > maximumListedFiles) this.#fileList.length = 0;
-    else this.#fileList.push(fileListPiece(fileName, members));
+    else this.#fileList.push(fileListPiece(tarName, files.map(listed)));
   }
 
-  #count(sizeBytes: number): void {
-    this.#contentBytes += sizeBytes;
-    this.#report();
+  #report(onProgress: RunOptions['onProgress']): void {
+    onProgress?.({
+      bytesDone: this.#contentBytes,
+      bytesTotal: this.#totalBytes,
+      partsDone: this.#objects.length,
+      damage: this.#damage.result(),
+    });
   }
+}
 
-  #report(): void {
-    this.#options.onProgress?.({ bytesDone: this.#contentBytes, bytesTotal: this.#totalBytes, partsDone: this.#objects.length });
-  }
+function entryOf({ name, fileBytes, changedNs, checksum }: PackedFile): string {
+  return manifestEntry({ path: name.slice(1), sizeBytes: fileBytes, changedNs, checksum });
+}
+
+function listed(file: PackedFile): Parameters<typeof fileListPiece>[1][number] {
+  const { type, fileBytes, checksum } = file;
+  return { ...file, restored: type === 'file' ? { sizeBytes: fileBytes, checksum } : undefined };
 }

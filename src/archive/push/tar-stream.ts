@@ -1,20 +1,52 @@
 /**
- * The bytes of a tar made of files that a server is writing to. Content is read straight into the chunks that go to the compressor; small files are
- * read several at a time. Memory: three chunks and one batch of small files, 5 MiB.
+ * The bytes of a tar made of files that a server is writing to. Content is read straight into the chunks that go to the compressor, and checked there;
+ * small files are read several at a time. Memory: three chunks and one batch of small files, 5 MiB.
  */
-import { type FileHandle, open } from 'node:fs/promises';
-import { compressorChunkBytes, compressorQueueChunks } from '../compression/codec.ts';
-import { isAbsent } from '../../files/system-error.ts';
+import type { FileHandle } from 'node:fs/promises';
+import { compressorChunkBytes } from '../compression/codec.ts';
 import { tarEnd, tarHeader, tarPaddingBytes } from '../tar-writer.ts';
+import type { ChunkRing } from './chunk-ring.ts';
 import type { WalkedFile } from './data-directory-walk.ts';
+import { FileDigest, type ManifestChecksum } from './file-digest.ts';
+import { type Increment, incrementHeader, runsOf } from './increment.ts';
+import { checkPages } from './page-check.ts';
+import { BlockCollector, type DamagedBlocks } from './page-damage.ts';
+import { type PageFile, type PageFormat, pageFileOf } from './page-file.ts';
+import { fill, openSource } from './source-file.ts';
 
 /** Files up to this size are read whole, and in batches: 64 KiB. */
 const smallFileBytes = 64 * 1024;
 const smallBatchFiles = 32;
 
-/** Told of what goes into the tar. */
-interface TarObserver {
-  readonly onFile: (file: WalkedFile) => void;
+/** A member to be written; with an increment, `sizeBytes` is the increment's. */
+export interface TarFile extends WalkedFile {
+  readonly increment?: Increment | undefined;
+}
+
+/** A member as it lies in the tar. */
+export interface PackedFile {
+  readonly name: string;
+  readonly type: 'file' | 'directory';
+  readonly changedNs: bigint;
+  /** Of the file when it is restored. */
+  readonly fileBytes: number;
+  /** Of the file when it is restored, as backup_manifest has it; undefined for directories, and when nobody read the whole file. */
+  readonly checksum: string | undefined;
+  readonly isIncremented: boolean;
+  /** Unchanged since the parent backup: in no tar of this one. */
+  readonly isSkipped: boolean;
+  readonly damagedBlocks: DamagedBlocks | undefined;
+}
+
+/** What a tar is made with. */
+interface TarOptions {
+  readonly ring: ChunkRing;
+  /** Undefined: pages are not looked at. */
+  readonly pages: PageFormat | undefined;
+  readonly manifestChecksum: ManifestChecksum;
+  /** Told of each member that the tar holds. */
+  readonly onFile: (file: PackedFile) => void;
+  /** Told of bytes of files as they are read. */
   readonly onContent: (sizeBytes: number) => void;
 }
 
@@ -23,92 +55,188 @@ interface TarObserver {
  * A file that vanished is left out, one that shrank is filled up with zeros, one that grew is cut at the size it had when it was walked: WAL
  * replay puts all of that right (PostgreSQL manual, "Backing Up the Data Directory").
  */
-export async function* tarOfFiles(files: readonly WalkedFile[], observer: TarObserver): AsyncGenerator<Buffer> {
-  const chunks = new ChunkRing();
+export async function* tarOfFiles(files: readonly TarFile[], options: TarOptions): AsyncGenerator<Buffer> {
+  const { ring } = options;
+  ring.reset();
   for (const batch of batches(files)) {
     const [first] = batch;
-    if (first !== undefined && first.sizeBytes > smallFileBytes) yield* largeFile(first, chunks, observer);
-    else yield* smallFiles(batch, chunks, observer);
+    if (first !== undefined && isLarge(first)) yield* new LargeMember(first, options).chunks();
+    else yield* smallFiles(batch, options);
   }
-  yield* chunks.append(tarEnd);
-  yield chunks.rest();
+  yield* ring.append(tarEnd);
+  yield ring.rest();
 }
 
 /** Neighbours that are small together, each large file alone. */
-function* batches(files: readonly WalkedFile[]): Generator<readonly WalkedFile[]> {
-  let batch: WalkedFile[] = [];
+function* batches(files: readonly TarFile[]): Generator<readonly TarFile[]> {
+  let batch: TarFile[] = [];
   for (const file of files) {
-    const isLarge = file.sizeBytes > smallFileBytes;
-    if (batch.length > 0 && (isLarge || batch.length >= smallBatchFiles)) {
+    if (batch.length > 0 && (isLarge(file) || batch.length >= smallBatchFiles)) {
       yield batch;
       batch = [];
     }
-    if (isLarge) yield [file];
+    if (isLarge(file)) yield [file];
     else batch.push(file);
   }
   if (batch.length > 0) yield batch;
 }
 
-async function* smallFiles(batch: readonly WalkedFile[], chunks: ChunkRing, observer: TarObserver): AsyncGenerator<Buffer> {
-  const contents = await Promise.all(batch.map(readSmallFile));
-  for (const [index, file] of batch.entries()) {
-    const content = contents[index];
-    if (content === undefined) continue;
-    yield* chunks.append(headerOf(file));
-    yield* chunks.append(content);
-    yield* chunks.append(zeros(tarPaddingBytes(file.sizeBytes)));
-    observer.onFile(file);
-    observer.onContent(file.sizeBytes);
+function isLarge(file: TarFile): boolean {
+  return file.sizeBytes > smallFileBytes || file.increment !== undefined;
+}
+
+/** A small file that is open until it is in the tar, so that its pages can be read again. */
+interface SmallSource {
+  readonly content: Buffer;
+  readonly source: FileHandle | undefined;
+}
+
+async function* smallFiles(batch: readonly TarFile[], options: TarOptions): AsyncGenerator<Buffer> {
+  const sources = await Promise.all(batch.map(readSmallFile));
+  try {
+    for (const [index, file] of batch.entries()) {
+      const opened = sources[index];
+      if (opened !== undefined) yield* smallMember(file, opened, options);
+    }
+  } finally {
+    await Promise.all(sources.map(async (opened) => opened?.source?.close()));
   }
+}
+
+async function* smallMember(file: TarFile, { content, source }: SmallSource, options: TarOptions): AsyncGenerator<Buffer> {
+  const { ring } = options;
+  yield* ring.append(headerOf(file));
+  yield* ring.makeRoom(content.length);
+  const place = ring.space(content.length);
+  content.copy(place);
+  const checks = new ContentChecks(file, options);
+  if (source !== undefined) await checks.take(source, place, 0);
+  yield* ring.advance(place.length);
+  yield* ring.append(zeros(tarPaddingBytes(file.sizeBytes)));
+  options.onContent(file.sizeBytes);
+  options.onFile(checks.result());
 }
 
 /** @returns undefined when the file vanished */
-async function readSmallFile(file: WalkedFile): Promise<Buffer | undefined> {
-  if (file.type === 'directory') return Buffer.alloc(0);
-  await using source = await openSource(file.path);
+async function readSmallFile(file: TarFile): Promise<SmallSource | undefined> {
+  if (file.type === 'directory') return { content: Buffer.alloc(0), source: undefined };
+  const source = await openSource(file.path);
   if (source === undefined) return undefined;
   const content = Buffer.allocUnsafe(file.sizeBytes);
   await fill(source, content, 0);
-  return content;
+  return { content, source };
 }
 
-async function* largeFile(file: WalkedFile, chunks: ChunkRing, observer: TarObserver): AsyncGenerator<Buffer> {
-  await using source = await openSource(file.path);
-  if (source === undefined) return;
-  yield* chunks.append(headerOf(file));
-  for (let readBytes = 0; readBytes < file.sizeBytes;) {
-    const space = chunks.space(file.sizeBytes - readBytes);
-    await fill(source, space, readBytes);
-    readBytes += space.length;
-    observer.onContent(space.length);
-    yield* chunks.advance(space.length);
+/** A member that is read in pieces: a file, or the changed pages of one. */
+class LargeMember {
+  readonly #file: TarFile;
+  readonly #options: TarOptions;
+  readonly #checks: ContentChecks;
+
+  constructor(file: TarFile, options: TarOptions) {
+    this.#file = file;
+    this.#options = options;
+    this.#checks = new ContentChecks(file, options);
   }
-  yield* chunks.append(zeros(tarPaddingBytes(file.sizeBytes)));
-  observer.onFile(file);
-}
 
-async function openSource(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, 'r');
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
+  async *chunks(): AsyncGenerator<Buffer> {
+    const { ring, onFile } = this.#options;
+    await using source = await openSource(this.#file.path);
+    if (source === undefined) return;
+    yield* ring.append(headerOf(this.#file));
+    const { increment } = this.#file;
+    if (increment === undefined) yield* this.#piece(source, 0, this.#file.sizeBytes);
+    else yield* this.#changedPages(source, increment);
+    yield* ring.append(zeros(tarPaddingBytes(this.#file.sizeBytes)));
+    onFile(this.#checks.result());
   }
-}
 
-/** Fills the buffer from the position on, with zeros where the file has ended. */
-async function fill(source: FileHandle, buffer: Buffer, positionBytes: number): Promise<void> {
-  for (let filledBytes = 0; filledBytes < buffer.length;) {
-    const { bytesRead } = await source.read(buffer, filledBytes, buffer.length - filledBytes, positionBytes + filledBytes);
-    if (bytesRead === 0) {
-      buffer.fill(0, filledBytes);
-      return;
+  async *#changedPages(source: FileHandle, increment: Increment): AsyncGenerator<Buffer> {
+    const { blocks, blockBytes } = increment;
+    yield* this.#options.ring.append(incrementHeader(increment));
+    for (const { first, length } of runsOf(blocks, Math.floor(compressorChunkBytes / blockBytes)))
+      yield* this.#piece(source, first * blockBytes, length * blockBytes);
+  }
+
+  /** A stretch of the file. Pages are never cut by the end of a chunk. */
+  async *#piece(source: FileHandle, startBytes: number, sizeBytes: number): AsyncGenerator<Buffer> {
+    const { ring, onContent } = this.#options;
+    const { unitBytes } = this.#checks;
+    for (let readBytes = 0; readBytes < sizeBytes;) {
+      const leftBytes = sizeBytes - readBytes;
+      yield* ring.makeRoom(Math.min(unitBytes, leftBytes));
+      const room = ring.space(leftBytes);
+      const place = room.length < leftBytes ? room.subarray(0, room.length - (room.length % unitBytes)) : room;
+      await fill(source, place, startBytes + readBytes);
+      await this.#checks.take(source, place, startBytes + readBytes);
+      readBytes += place.length;
+      onContent(place.length);
+      yield* ring.advance(place.length);
     }
-    filledBytes += bytesRead;
   }
 }
 
-function headerOf(file: WalkedFile): Buffer {
+/** Checks a file's content and describes it while it passes. */
+class ContentChecks {
+  readonly #file: TarFile;
+  readonly #ring: ChunkRing;
+  readonly #pageFile: PageFile | undefined;
+  readonly #blockBytes: number;
+  readonly #damaged = new BlockCollector();
+  readonly #digest: FileDigest | undefined;
+
+  constructor(file: TarFile, { pages, ring, manifestChecksum }: TarOptions) {
+    this.#file = file;
+    this.#ring = ring;
+    this.#pageFile = file.type === 'file' && pages?.hasChecksums === true ? pageFileOf(file.memberName, pages) : undefined;
+    this.#blockBytes = pages?.blockBytes ?? 1;
+    this.#digest = file.type === 'directory' || file.increment !== undefined ? undefined : new FileDigest(manifestChecksum);
+  }
+
+  /** What must not be cut. */
+  get unitBytes(): number {
+    return this.#pageFile === undefined ? 1 : this.#blockBytes;
+  }
+
+  /** Looks at content that lies in the ring. */
+  async take(source: FileHandle, content: Buffer, positionBytes: number): Promise<void> {
+    if (this.#pageFile !== undefined) await this.#checkPages(source, content, { positionBytes, ...this.#pageFile });
+    this.#digest?.update(content);
+  }
+
+  /** What went into the tar. */
+  result(): PackedFile {
+    const { memberName, type, changedNs, sizeBytes, increment } = this.#file;
+    return {
+      name: memberName,
+      type,
+      changedNs,
+      fileBytes: increment?.fileBytes ?? sizeBytes,
+      checksum: increment === undefined ? this.#digest?.text() : increment.checksum,
+      isIncremented: increment !== undefined,
+      isSkipped: false,
+      damagedBlocks: this.#damaged.result(),
+    };
+  }
+
+  /** What is left behind the last whole page belongs to none. */
+  async #checkPages(
+    source: FileHandle,
+    content: Buffer,
+    at: { readonly positionBytes: number; readonly firstBlock: number },
+  ): Promise<void> {
+    const pageBytes = this.#blockBytes;
+    const read = {
+      pages: content.subarray(0, content.length - (content.length % pageBytes)),
+      pageBytes,
+      block: at.firstBlock + at.positionBytes / pageBytes,
+      reread: (page: Buffer, offsetBytes: number) => fill(source, page, at.positionBytes + offsetBytes),
+    };
+    await checkPages(this.#ring.memory, read, this.#damaged);
+  }
+}
+
+function headerOf(file: TarFile): Buffer {
   return tarHeader({
     name: file.memberName,
     type: file.type,
@@ -120,40 +248,4 @@ function headerOf(file: WalkedFile): Buffer {
 
 function zeros(sizeBytes: number): Buffer {
   return tarEnd.subarray(0, sizeBytes);
-}
-
-/** Buffers that are filled in turn: as many as the compressor may hold before it has the writer wait until all are done. */
-class ChunkRing {
-  readonly #buffers = Array.from({ length: compressorQueueChunks }, () => Buffer.allocUnsafe(compressorChunkBytes));
-  #index = 0;
-  #usedBytes = 0;
-
-  /** Copies bytes in; yields every chunk that becomes full. */
-  *append(bytes: Buffer): Generator<Buffer> {
-    for (let copiedBytes = 0; copiedBytes < bytes.length;) {
-      const space = this.space(bytes.length - copiedBytes);
-      copiedBytes += bytes.copy(space, 0, copiedBytes);
-      yield* this.advance(space.length);
-    }
-  }
-
-  /** Room in the current chunk for at most so many bytes. */
-  space(maximumBytes: number): Buffer {
-    const current = this.#buffers[this.#index] ?? Buffer.alloc(0);
-    return current.subarray(this.#usedBytes, this.#usedBytes + maximumBytes);
-  }
-
-  /** Counts bytes that were put into the room; yields the chunk when it is full. */
-  *advance(sizeBytes: number): Generator<Buffer> {
-    this.#usedBytes += sizeBytes;
-    if (this.#usedBytes === compressorChunkBytes) yield this.rest();
-  }
-
-  /** What was filled so far; the next buffer takes over. */
-  rest(): Buffer {
-    const full = (this.#buffers[this.#index] ?? Buffer.alloc(0)).subarray(0, this.#usedBytes);
-    this.#index = (this.#index + 1) % compressorQueueChunks;
-    this.#usedBytes = 0;
-    return full;
-  }
 }

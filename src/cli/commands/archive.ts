@@ -1,6 +1,6 @@
 /** Commands about a cluster's archive: `enable`, `backup`, `backups`. */
 import type { Command } from 'commander';
-import type { BaseBackup } from '../../domain/base-backup.ts';
+import { type BaseBackup, describeDamage } from '../../domain/base-backup.ts';
 import { formatInstant, parseInstant } from '../../domain/instant.ts';
 import { configurationOf, optionsOf, outputOf, withClient } from '../context.ts';
 import { follow, noteMissingWorker } from '../follow.ts';
@@ -60,6 +60,8 @@ async function backup(
     const report = await follow(handle, output);
     const { name, uncompressedBytes, compressedBytes } = report.backup;
     const text = `${name}: ${formatBytes(uncompressedBytes)} stored as ${formatBytes(compressedBytes)} in ${formatDuration(report.totalMilliseconds)}.`;
+    const { damage } = report;
+    if (damage != null) output.note(`WARNING: the cluster is damaged, and so is this backup: ${describeDamage(damage)}.`);
     output.answer({ ok: true, workflowId: handle.workflowId, ...report }, text);
   });
 }
@@ -92,7 +94,13 @@ function renderBackups(backups: readonly BaseBackup[]): string {
     String(Math.floor(backup.pgVersion / 10_000)),
     formatBytes(backup.uncompressedBytes),
     formatBytes(backup.compressedBytes),
-    [backup.deltaFrom === undefined ? 'full' : `delta of ${backup.deltaFrom}`, ...(backup.isPermanent ? ['permanent'] : [])].join(', '),
+    kindOf(backup),
   ]);
   return renderTable(['BACKUP', 'FINISHED', 'PG', 'SIZE', 'STORED', 'KIND'], rows);
+}
+
+function kindOf({ deltaFrom, isPermanent, damagedBlockCount }: BaseBackup): string {
+  const kind = deltaFrom === undefined ? 'full' : `incremental on ${deltaFrom}`;
+  const damage = damagedBlockCount === undefined ? [] : [`${damagedBlockCount} DAMAGED PAGES`];
+  return [kind, ...(isPermanent ? ['permanent'] : []), ...damage].join(', ');
 }
