@@ -2,11 +2,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { listBaseBackups } from '../archive/catalog.ts';
 import type { WalArchive } from '../archive/wal-archive.ts';
+import { readRestorePoint } from '../archive/restore-points.ts';
 import { landingReportKey, baseBackupsPrefix, walPrefix } from '../archive/layout.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { parseInstant } from '../domain/instant.ts';
 import { planRecovery, type RecoveryPlan, viewHolds, type WalHoldings } from '../domain/recovery-plan.ts';
-import type { RecoveryTarget } from '../domain/recovery-target.ts';
+import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import { defaultWalSegmentBytes, type TimelineId } from '../domain/wal-segment.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { runActivity } from './activity.ts';
@@ -66,7 +67,7 @@ async function settledPlan(
   for (;;) {
     const isLastLook = Date.now() >= deadlineMs;
     try {
-      const plan = await planByListing({ store, archive, cipher: dependencies.cipher }, request.target, signal);
+      const plan = await planByListing({ store, archive, cipher: dependencies.cipher }, request, signal);
       if (isLastLook || plan.holeAfterView === undefined || !lacksFlushed(plan, sourceProof)) return plan;
     } catch (error) {
       if (isLastLook || !(error instanceof WalkbackError) || error.code !== 'WAL_MISSING') throw error;
@@ -81,7 +82,7 @@ function lacksFlushed(plan: RecoveryPlan, sourceProof: PlanInput['sourceProof'])
 
 async function planByListing(
   { store, archive, cipher }: Pick<ControlDependencies, 'cipher'> & { readonly store: ObjectStore; readonly archive: WalArchive },
-  target: RecoveryTarget,
+  request: CompleteRestoreRequest,
   signal: AbortSignal,
 ): Promise<RecoveryPlan> {
   const [{ backups }, wal] = await Promise.all([listBaseBackups(store, { signal, cipher }), readHoldings(archive, signal)]);
@@ -90,7 +91,9 @@ async function planByListing(
     const text = await archive.closedAt(segment, { signal });
     return text === undefined ? undefined : parseInstant(text);
   };
-  return await planRecovery({ target, backups: full, wal, closedAt });
+  const { target, timeline, backup } = request;
+  const restorePoint = target.kind === 'name' ? await readRestorePoint(store, target.name, { signal }) : undefined;
+  return await planRecovery({ target, timeline, backup, backups: full, wal, closedAt, restorePointLsn: restorePoint?.lsn });
 }
 
 async function readHoldings(archive: WalArchive, signal: AbortSignal): Promise<WalHoldings> {

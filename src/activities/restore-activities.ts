@@ -32,7 +32,14 @@ const walWindowSegments = 32;
 
 type RestoreActivities = Pick<
   HostActivities,
-  'checkHost' | 'releaseClaim' | 'createDataDirectory' | 'fetchBaseBackup' | 'configureRecovery' | 'startPostgres' | 'abandonRestore'
+  | 'checkHost'
+  | 'releaseClaim'
+  | 'createDataDirectory'
+  | 'fetchBaseBackup'
+  | 'configureRecovery'
+  | 'startPostgres'
+  | 'stopPostgres'
+  | 'abandonRestore'
 >;
 
 /** Makes the part of the host activities that brings a data directory to its start. */
@@ -75,6 +82,14 @@ export function createRestoreActivities(dependencies: HostDependencies): Restore
           await startServer({ binDirectory, dataDirectory: job.dataDirectory, logFile, timeoutMs: startTimeoutMs, signal }).catch(
             endedInRecovery,
           );
+          return null;
+        }),
+      ),
+    stopPostgres: (job) =>
+      runActivity((step) =>
+        dependencies.leases.run(job.dataDirectory, step, async () => {
+          await assertOurs(job);
+          await stopServer({ dataDirectory: job.dataDirectory, mode: 'fast', timeoutMs: stopTimeoutMs });
           return null;
         }),
       ),
@@ -249,6 +264,7 @@ async function configure(
       clusterName: job.name,
       restoreCommand: restoreCommand({ socketPath: dependencies.socketPath, restoreId, prefetchDirectory }),
       target: start.dropTarget ? { kind: 'latest' } : job.target,
+      timeline: job.timeline,
       atTarget: job.atTarget,
       adminRole: job.adminRole,
       temporaryRole: temporaryRoleOf(job),

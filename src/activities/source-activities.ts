@@ -22,7 +22,10 @@ import type { HostCluster, HostDependencies } from './dependencies.ts';
 import type { ArchivingState, HostActivities } from './types.ts';
 import { awaitSegmentsArchived } from './wal-arrival.ts';
 import { assertWritable } from '../archive/encryption.ts';
+import { readRestorePoint, recordRestorePoint, restorePointExists } from '../archive/restore-points.ts';
 import { createWalArchive } from '../archive/wal-archive.ts';
+import type { RestorePoint } from '../domain/restore-point.ts';
+import { createRestorePoint } from '../postgres/restore-point.ts';
 
 /** A segment arrives within moments on a healthy archive; a backlog takes longer, and the activity is then retried. */
 const flushTimeoutMs = 5 * 60_000;
@@ -34,10 +37,11 @@ const clockWaitMaximumMs = 60_000;
 /** Makes the part of the host activities that is about sources. */
 export function createSourceActivities(
   dependencies: HostDependencies,
-): Pick<HostActivities, 'flushSource' | 'stopSource' | 'configureArchiving' | 'restartSource' | 'proveArchiving'> {
+): Pick<HostActivities, 'flushSource' | 'stopSource' | 'createRestorePoint' | 'configureArchiving' | 'restartSource' | 'proveArchiving'> {
   return {
     flushSource: (input) => runActivity((step) => flushSource(dependencies, input, step)),
     stopSource: (input) => runActivity((step) => stopSource(dependencies, input, step)),
+    createRestorePoint: (input) => runActivity((step) => makeRestorePoint(dependencies, input, step.signal)),
     configureArchiving: ({ cluster }) => runActivity(() => configureArchiving(dependencies, cluster)),
     restartSource: ({ cluster }) => runActivity((step) => restartSource(dependencies, cluster, step)),
     proveArchiving: ({ cluster, archiveUrl }) =>
@@ -66,12 +70,38 @@ async function flushSource(dependencies: HostDependencies, input: FlushInput, st
   assertArchives(facts, input.cluster);
   await awaitSourceClock(connection, input.target, { signal: step.signal, extraMs: 0 });
   const closed = await switchWal(connection);
+  assertTargetWritten(input, closed);
   await awaitSegmentsArchived(dependencies.openStore(input.archiveUrl), [closed.segment], {
     timeoutMs: flushTimeoutMs,
     signal: step.signal,
     segmentBytes: facts.walSegmentBytes,
   });
   return { how: 'flushed', at: closed.switchedAt, lsn: closed.lsn, timeline: closed.timeline, segment: closed.segment };
+}
+
+/** @throws WalkbackError TARGET_IN_FUTURE for a position that the source has not written yet */
+function assertTargetWritten({ cluster, target }: FlushInput, closed: WalSwitch): void {
+  if (target.kind !== 'lsn' || parseLsn(target.lsn) < parseLsn(closed.lsn)) return;
+  throw new WalkbackError('TARGET_IN_FUTURE', `The target ${target.lsn} lies behind the end of the WAL of ${cluster}, ${closed.lsn}.`, {
+    facts: { target: target.lsn, end: closed.lsn },
+  });
+}
+
+/** The restore point, in the archive together with the WAL up to it. */
+async function makeRestorePoint(
+  dependencies: HostDependencies,
+  input: { readonly cluster: string; readonly archiveUrl: string; readonly name: string },
+  signal: AbortSignal,
+): Promise<RestorePoint> {
+  const store = dependencies.openStore(input.archiveUrl);
+  if ((await readRestorePoint(store, input.name, { signal })) !== undefined) throw restorePointExists(store, input.name);
+  await using connection = await connectServer(dependencies.clusterOf(input.cluster).server);
+  assertArchives(await readServerFacts(connection), input.cluster);
+  const point = await createRestorePoint(connection, input.name);
+  const closed = await switchWal(connection);
+  await awaitSegmentsArchived(store, [closed.segment], { timeoutMs: flushTimeoutMs, signal });
+  await recordRestorePoint(store, point, { signal });
+  return point;
 }
 
 async function awaitSourceClock(

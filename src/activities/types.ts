@@ -8,7 +8,8 @@ import type { SourceProof } from '../domain/early-end.ts';
 import type { CheckReport, LandingReport, RoleReport } from '../domain/landing-report.ts';
 import type { RecoverySummary } from '../domain/recovery-events.ts';
 import type { RecoveryPlan } from '../domain/recovery-plan.ts';
-import type { RecoveryTarget } from '../domain/recovery-target.ts';
+import type { RecoveryTarget, TargetTimeline } from '../domain/recovery-target.ts';
+import type { RestorePoint } from '../domain/restore-point.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import type { WalSegmentName } from '../domain/wal-segment.ts';
 
@@ -85,6 +86,7 @@ export interface RestoreJob {
   readonly adminRole: string;
   readonly database: string;
   readonly target: RecoveryTarget;
+  readonly timeline: TargetTimeline;
   readonly atTarget: 'promote' | 'pause';
   readonly plan: RecoveryPlan;
 }
@@ -173,6 +175,8 @@ export interface HostActivities {
     readonly startNumber: number;
     readonly resumed: boolean;
   }): Promise<Attempted<RecoveryOutcome>>;
+  /** A server that is stopped stays stopped. */
+  stopPostgres(job: RestoreJob): Promise<Attempted<null>>;
   /** A server that has left recovery is left as it is. */
   promotePaused(job: RestoreJob): Promise<Attempted<null>>;
   /** Every statement leads to a wanted state; finished ones change nothing. */
@@ -194,6 +198,12 @@ export interface HostActivities {
   awaitWalArchived(input: { readonly job: BackupJob; readonly copied: CopiedBaseBackup }): Promise<Attempted<null>>;
   /** Writes the same documents again; a sentinel that is there is success. */
   completeBaseBackup(input: { readonly job: BackupJob; readonly copied: CopiedBaseBackup }): Promise<Attempted<BaseBackup>>;
+  /** Another attempt makes another one of the name, a moment later; recovery stops at the first. */
+  createRestorePoint(input: {
+    readonly cluster: string;
+    readonly archiveUrl: string;
+    readonly name: string;
+  }): Promise<Attempted<RestorePoint>>;
   /** Sets settings to wanted values. */
   configureArchiving(input: { readonly cluster: string; readonly archiveUrl: string }): Promise<Attempted<ArchivingState>>;
   /** Restarts only when settings wait for it. */

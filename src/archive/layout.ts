@@ -137,6 +137,11 @@ export const restoreStateDirectoryName = 'walkback_restore';
 /** Folder in a restored PGDATA that holds its tablespaces; reached through pg_tblspc, so never walked as itself. */
 export const restoredTablespacesDirectoryName = 'walkback_tablespaces';
 
+/** Ours: where a restore point lies. Its name may hold anything but control characters. */
+export function restorePointKey(name: string): string {
+  return `walkback_001/restore-points/${encodeURIComponent(name)}.json`;
+}
+
 /** Our landing report of a restore, in the restored cluster's own archive. The id is a workflow id, which holds slashes. */
 export function landingReportKey(restoreId: string): string {
   return `walkback_001/restores/${encodeURIComponent(restoreId)}.json`;

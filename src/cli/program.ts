@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { addArchiveCommands } from './commands/archive.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addProcessCommands } from './commands/processes.ts';
+import { addDecisionCommands } from './commands/decisions.ts';
 import { addRestoreCommands } from './commands/restore.ts';
 import { addScheduleCommands } from './commands/schedule.ts';
 
@@ -21,6 +22,7 @@ export function createProgram(): Command {
   addProcessCommands(program);
   addArchiveCommands(program);
   addRestoreCommands(program);
+  addDecisionCommands(program);
   addScheduleCommands(program);
   addDemoCommand(program);
   return program;

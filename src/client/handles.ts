@@ -8,8 +8,11 @@ import {
   type BackupProgress,
   type BaseBackupReport,
   type LandingReport,
-  type PromoteAccepted,
-  promoteUpdate,
+  type AdvanceInput,
+  type DecisionAccepted,
+  type DecisionInput,
+  type DecisionKind,
+  decisionUpdates,
   type RestoreProgress,
 } from '../workflows/contract.ts';
 import { pendingProgress } from './pending-progress.ts';
@@ -34,8 +37,14 @@ export interface OperationHandle<Progress, Result> {
 
 /** A restore. */
 export interface RestoreHandle extends OperationHandle<RestoreProgress, LandingReport> {
-  /** Ends the pause at the target. @throws WalkbackError NOT_PAUSED in every other phase */
-  promote(): Promise<PromoteAccepted>;
+  /** Ends the pause at the target, or takes the end of the WAL. @throws WalkbackError NOT_PAUSED while it does not wait for that */
+  promote(input?: DecisionInput): Promise<DecisionAccepted>;
+  /** Goes on from a pause to a later target. @throws WalkbackError NOT_PAUSED, INVALID_REQUEST for a target that is not later */
+  advance(input: AdvanceInput): Promise<DecisionAccepted>;
+  /** After an early end: looks for new WAL and tries the same target again. @throws WalkbackError NOT_PAUSED */
+  retry(input?: DecisionInput): Promise<DecisionAccepted>;
+  /** Gives a waiting restore up; the directory is kept. @throws WalkbackError NOT_PAUSED, INVALID_REQUEST without a reason */
+  abort(input: { readonly reason: string }): Promise<DecisionAccepted>;
 }
 
 /** A base backup. */
@@ -58,18 +67,23 @@ export function operationHandle<Progress, Result>(client: Client, workflowId: st
 /** Makes the handle of a restore. */
 export function restoreHandle(client: Client, workflowId: string): RestoreHandle {
   const handle = client.workflow.getHandle(workflowId);
+  const decide = (kind: DecisionKind, input: DecisionInput) =>
+    translated(workflowId, () => client.withDeadline(Date.now() + callTimeoutMs, () => sendDecision(handle, kind, input)));
   return {
     ...operationHandle<RestoreProgress, LandingReport>(client, workflowId),
-    promote: () => translated(workflowId, () => client.withDeadline(Date.now() + callTimeoutMs, () => promote(handle))),
+    promote: (input = {}) => decide('promote', input),
+    advance: (input) => decide('advance', input),
+    retry: (input = {}) => decide('retry', input),
+    abort: (input) => decide('abort', input),
   };
 }
 
-async function promote(handle: WorkflowHandle): Promise<PromoteAccepted> {
+async function sendDecision(handle: WorkflowHandle, kind: DecisionKind, input: DecisionInput): Promise<DecisionAccepted> {
   try {
-    return await handle.executeUpdate<PromoteAccepted, []>(promoteUpdate, { args: [] });
+    return await handle.executeUpdate<DecisionAccepted, [DecisionInput]>(decisionUpdates[kind], { args: [input] });
   } catch (error) {
     if (!hasEnded(error)) throw error;
-    throw new WalkbackError('NOT_PAUSED', `The restore "${handle.workflowId}" is not paused at its target: it has ended.`, {
+    throw new WalkbackError('NOT_PAUSED', `The restore "${handle.workflowId}" waits for no decision: it has ended.`, {
       cause: error,
     });
   }

@@ -4,9 +4,10 @@ import type { BaseBackup } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { type Instant, microsecondsOf } from '../domain/instant.ts';
 import { completeRestoreRequest, isClusterName, type RestoreRequest } from '../domain/restore-request.ts';
-import { describeTarget } from '../domain/recovery-target.ts';
+import { checkedRestorePointName, describeTarget } from '../domain/recovery-target.ts';
+import type { RestorePoint } from '../domain/restore-point.ts';
 import { controlTaskQueue, hostTaskQueue } from '../domain/task-queues.ts';
-import { backupWorkflowId, enableWorkflowId, restoreWorkflowId } from '../domain/workflow-ids.ts';
+import { backupWorkflowId, enableWorkflowId, restorePointWorkflowId, restoreWorkflowId } from '../domain/workflow-ids.ts';
 import { connectTemporal, type TemporalSettings } from '../temporal/connection.ts';
 import { type OperationAttributes, operationAttributes } from '../temporal/search-attributes.ts';
 import type {
@@ -47,6 +48,11 @@ export interface WalkbackClient extends AsyncDisposable {
   startBackup(request: { readonly cluster: string }): Promise<BackupHandle>;
   /** Starts to make a cluster archive its WAL. @throws WalkbackError INVALID_REQUEST, ALREADY_RUNNING */
   startEnable(request: EnableArchivingRequest): Promise<OperationHandle<EnableProgress, EnableArchivingReport>>;
+  /**
+   * Makes a restore point, waits until it is archived, and tells where it lies.
+   * @throws WalkbackError INVALID_REQUEST, NAME_IN_USE, ALREADY_RUNNING, NO_AGENT_ON_HOST, and whatever the workflow fails with
+   */
+  createRestorePoint(request: { readonly cluster: string; readonly name: string }): Promise<RestorePoint>;
   /** Finds a restore by its id, running or ended. */
   getRestore(id: string): RestoreHandle;
   /** Finds a base backup by its id, `backup/CLUSTER`. */
@@ -105,6 +111,14 @@ export async function createWalkbackClient(options: WalkbackClientOptions = {}):
         attributes: { operation: 'enable', cluster },
       });
       return operationHandle<EnableProgress, EnableArchivingReport>(client, workflowId);
+    },
+    createRestorePoint: async (request) => {
+      const input = { cluster: assertClusterName(request.cluster), name: checkedRestorePointName(request.name) };
+      const workflowId = restorePointWorkflowId(input.cluster, input.name);
+      const summary = `Restore point ${input.name} of ${input.cluster}`;
+      const attributes = { operation: 'restore-point', cluster: input.cluster } as const;
+      await start({ type: workflowTypes.restorePoint, workflowId, input, summary, attributes });
+      return await operationHandle<never, RestorePoint>(client, workflowId).result();
     },
     getRestore: (id) => restoreHandle(client, id),
     getBackup: (id) => operationHandle<BackupProgress, BaseBackupReport>(client, id),

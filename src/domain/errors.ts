@@ -72,6 +72,12 @@ export const errorCatalogue = {
     title: 'The target lies in the future.',
     hint: 'Ask for an instant that has passed by the clock of the source.',
   },
+  TARGET_UNREACHABLE: {
+    category: 'refused',
+    retryable: false,
+    title: 'The target does not lie where the restore would go.',
+    hint: 'Choose another target or timeline; the message names the two facts that do not go together.',
+  },
   NO_BACKUP_BEFORE_TARGET: {
     category: 'refused',
     retryable: false,
@@ -178,7 +184,13 @@ export const errorCatalogue = {
     category: 'refused',
     retryable: false,
     title: 'The restore is not paused at its target.',
-    hint: 'Only a restore asked for with --at-target pause waits for this decision.',
+    hint: 'Only a restore that waits for a decision takes one: paused by --at-target pause, or asking by --on-early-end ask.',
+  },
+  ABORTED: {
+    category: 'refused',
+    retryable: false,
+    title: 'Somebody, or a deadline that was set, decided to abort the restore.',
+    hint: 'The reason is in the message; the data directory is kept.',
   },
   TARGET_NOT_PROVEN: {
     category: 'refused',

@@ -1,10 +1,23 @@
 /** The answer to a restore: where it was asked to land, where it landed, and how that is known. */
 import { formatInstant, parseInstant } from './instant.ts';
+import { describeStop } from './landing-proof.ts';
+import type { RecoveryStop } from './recovery-events.ts';
 import { describeTarget, type RecoveryTarget } from './recovery-target.ts';
 import type { TimelineId } from './wal-segment.ts';
 
 /** Why replay stopped. */
-export type EndReason = 'target-reached' | 'ended-early-proven-complete' | 'end-of-wal';
+export type EndReason = 'target-reached' | 'ended-early-proven-complete' | 'ended-early-not-proven' | 'end-of-wal';
+
+/** What was decided while the restore waited. */
+export interface DecisionReport {
+  readonly decision: 'promote' | 'advance' | 'retry' | 'abort';
+  /** RFC 3339. */
+  readonly at: string;
+  /** As the one who decided gave it. */
+  readonly reason: string | null;
+  /** Of `advance`: the target from then on. */
+  readonly target: RecoveryTarget | null;
+}
 
 /** A transaction at the landing. */
 export interface CommitFact {
@@ -60,6 +73,11 @@ export interface LandingReport {
   readonly timeline: TimelineId;
   /** Why an early end is the state at the target; null when the target was reached. */
   readonly earlyEndProof: string | null;
+  /** Why an early end that was taken all the same is not proven to be the state at the target. */
+  readonly earlyEndDoubt: string | null;
+  /** Where PostgreSQL's log says that it stopped; null at the end of the WAL. */
+  readonly stop: RecoveryStop | null;
+  readonly decisions: readonly DecisionReport[];
   readonly sourceFlushed: boolean;
   readonly backup: string;
   readonly fetchedBytes: number;
@@ -75,7 +93,8 @@ export interface LandingReport {
 }
 
 const reasons: Readonly<Record<EndReason, string>> = {
-  'target-reached': 'target reached: a later commit was met and left out',
+  'target-reached': 'target reached',
+  'ended-early-not-proven': 'end of WAL, NOT proven to be the state at the target',
   'ended-early-proven-complete': 'end of WAL, proven to be the state at the target',
   'end-of-wal': 'end of the archived WAL, as asked',
 };
@@ -85,10 +104,12 @@ export function renderLandingReport(report: LandingReport): string {
   const rows: [string, string][] = [
     ['restored', `${report.cluster} as ${report.name}, on ${report.host}`],
     ['asked for', describeTarget(report.requestedTarget)],
-    ['landed', reasons[report.endReason]],
+    ['landed', `${reasons[report.endReason]}${report.stop === null ? '' : `: stopped ${describeStop(report.stop)}`}`],
     ['last commit kept', report.lastCommitKept === null ? 'none after the base backup' : renderCommit(report.lastCommitKept)],
     ['first left out', report.firstCommitLeftOut === null ? 'none' : renderCommit(report.firstCommitLeftOut)],
     ...(report.earlyEndProof === null ? [] : ([['proof', report.earlyEndProof]] as [string, string][])),
+    ...(report.earlyEndDoubt === null ? [] : ([['doubt', report.earlyEndDoubt]] as [string, string][])),
+    ...report.decisions.map((decision): [string, string] => ['decided', renderDecision(decision)]),
     ['timeline', `${report.timeline}${report.endLsn === null ? '' : `, at ${report.endLsn}`}`],
     ['base backup', `${report.backup}, then ${report.segmentsReplayed} WAL segments`],
     ['listens on', `${report.listenAddresses} port ${report.port}`],
@@ -107,6 +128,10 @@ export function renderLandingReport(report: LandingReport): string {
   ];
   const width = Math.max(...rows.map(([label]) => label.length));
   return rows.map(([label, text]) => `${label.padEnd(width)}  ${text}`).join('\n');
+}
+
+function renderDecision({ decision, at, reason, target }: DecisionReport): string {
+  return `${decision}${target === null ? '' : ` to ${describeTarget(target)}`} at ${at}${reason === null ? '' : `: ${reason}`}`;
 }
 
 function renderCommit(commit: CommitFact): string {

@@ -5,13 +5,16 @@
 import { type BaseBackup } from './base-backup.ts';
 import { WalkbackError } from './errors.ts';
 import { formatInstant, type Instant, microsecondsOf, parseInstant } from './instant.ts';
-import { type Lsn, parseLsn } from './lsn.ts';
-import { commitStampMarginMs, describeTarget, type RecoveryTarget } from './recovery-target.ts';
-import { latestTimeline, liesOnPath, timelinePath, type TimelineStretch } from './timeline.ts';
+import { formatLsn, type Lsn, parseLsn } from './lsn.ts';
+import { commitStampMarginMs, describeTarget, type RecoveryTarget, type TargetTimeline } from './recovery-target.ts';
+import { liesOnPath, type TimelineStretch } from './timeline.ts';
+import { timelineChoice, type TimelineChoice } from './timeline-choice.ts';
 import {
   historyFileName,
+  parseWalSegmentName,
   segmentNumberAt,
   segmentNumberBefore,
+  segmentStart,
   type TimelineId,
   walSegmentName,
   type WalSegmentName,
@@ -43,9 +46,12 @@ export interface WalHoldings {
 /** A decided restore; JSON-safe and small. */
 export interface RecoveryPlan {
   readonly backup: BaseBackup;
+  /** Where the WAL of the plan ends. */
   readonly timeline: TimelineId;
   readonly view: WalView;
   readonly walSegmentBytes: number;
+  /** When the view's last segment was closed by the source's clock; looked up for a target in time, and not known of every segment. */
+  readonly viewClosedAt?: Instant | undefined;
   /** A hole behind the view, where the archive goes on after missing segments. */
   readonly holeAfterView: { readonly first: WalSegmentName; readonly last: WalSegmentName } | undefined;
 }
@@ -55,24 +61,38 @@ export interface PlanOptions {
   readonly target: RecoveryTarget;
   readonly backups: readonly BaseBackup[];
   readonly wal: WalHoldings;
-  /** When a segment was closed by the source's clock, where the archive knows it; asked only at the edge of a hole. */
+  /** When a segment was closed by the source's clock, where the archive knows it; asked only of the last one in reach. */
   readonly closedAt: (segment: WalSegmentName) => Promise<Instant | undefined>;
+  /** Default latest. */
+  readonly timeline?: TargetTimeline | undefined;
+  /** Name of the only backup to restore from. Default: the newest that fits. */
+  readonly backup?: string | undefined;
+  /** Where the target's restore point lies, when the archive has a record of it. */
+  readonly restorePointLsn?: string | undefined;
 }
 
 /**
  * Decides a restore.
- * @throws WalkbackError NO_BACKUP, NO_BACKUP_BEFORE_TARGET (with the first restorable instant), WAL_MISSING (with the exact range)
+ * @throws WalkbackError NO_BACKUP, NO_BACKUP_BEFORE_TARGET (with the first restorable instant or position), WAL_MISSING (with the exact
+ * range), TARGET_UNREACHABLE for a timeline that the archive does not know
  */
 export async function planRecovery(options: PlanOptions): Promise<RecoveryPlan> {
-  const { target, backups, wal } = options;
-  const timeline = latestTimeline(newestTimeline(backups), new Set(wal.histories.keys()));
-  const path = timelinePath(timeline, wal.histories.get(timeline));
-  const backup = chooseBackup(backups, target, (candidate) => isOnPath(candidate, path) && isUsable(candidate, path, wal));
+  const { wal } = options;
+  const choice = timelineChoice(options.timeline ?? 'latest', { backups: options.backups, histories: wal.histories });
+  const backup = chooseBackup(options, choice);
+  const path = choice.pathOf(backup);
+  const timeline = path.at(-1)?.timeline ?? backup.timeline;
   const { ranges, hole } = contiguousWal(backup, path, wal);
   if (hole !== undefined) await assertTargetBeforeHole(options, ranges, hole);
   // Siblings' history files too: PostgreSQL asks for one number after the other, and takes the first that is missing for the end.
   const histories = [...wal.histories.keys()].filter((id) => id <= timeline).map(historyFileName);
-  return { backup, timeline, view: { segments: ranges, histories }, walSegmentBytes: wal.segmentBytes, holeAfterView: hole };
+  const viewClosedAt = options.target.kind === 'time' ? await closedAtEnd(options, ranges) : undefined;
+  return { backup, timeline, view: { segments: ranges, histories }, walSegmentBytes: wal.segmentBytes, viewClosedAt, holeAfterView: hole };
+}
+
+async function closedAtEnd({ closedAt }: PlanOptions, ranges: readonly WalRange[]): Promise<Instant | undefined> {
+  const end = ranges.at(-1)?.last;
+  return end === undefined ? undefined : await closedAt(end);
 }
 
 /** Is the segment in the view? */
@@ -90,19 +110,13 @@ export function segmentCountOf(view: WalView): number {
   return view.segments.reduce((count, range) => count + range.count, 0);
 }
 
-/** PostgreSQL looks for newer timelines from the one of its backup on; older backups lie on the way to the newest, or on a branch that was left. */
-function newestTimeline(backups: readonly BaseBackup[]): TimelineId {
-  if (backups.length === 0) throw new WalkbackError('NO_BACKUP', 'The archive holds no base backup.');
-  return Math.max(...backups.map((backup) => backup.timeline));
-}
-
 function isOnPath(backup: BaseBackup, path: readonly TimelineStretch[]): boolean {
-  return liesOnPath(path, backup.timeline, parseLsn(backup.finishLsn ?? backup.startLsn));
+  return liesOnPath(path, backup.timeline, finishOf(backup));
 }
 
 /** A backup counts only once the WAL through its end is archived (design.md, section 3). */
 function isUsable(backup: BaseBackup, path: readonly TimelineStretch[], wal: WalHoldings): boolean {
-  const finish = parseLsn(backup.finishLsn ?? backup.startLsn);
+  const finish = finishOf(backup);
   const { ranges } = contiguousWal(backup, path, wal);
   const reached = ranges.at(-1);
   return (
@@ -111,32 +125,55 @@ function isUsable(backup: BaseBackup, path: readonly TimelineStretch[], wal: Wal
   );
 }
 
-/** @param isUsable walks over WAL, so it is asked for as few backups as can be */
-function chooseBackup(backups: readonly BaseBackup[], target: RecoveryTarget, isUsable: (backup: BaseBackup) => boolean): BaseBackup {
-  const byEnd = backups.toSorted((a, b) => compare(parseLsn(a.finishLsn ?? a.startLsn), parseLsn(b.finishLsn ?? b.startLsn)));
-  const fits = byEnd.filter(
-    (backup) => target.kind === 'latest' || microsecondsOf(parseInstant(backup.finishTime)) < microsecondsOf(target.time),
-  );
-  const newest = fits.findLast(isUsable);
+function chooseBackup(options: PlanOptions, choice: TimelineChoice): BaseBackup {
+  const { target, wal } = options;
+  // Walks over WAL, so it is asked for as few backups as can be.
+  const usable = (backup: BaseBackup) => isOnPath(backup, choice.pathOf(backup)) && isUsable(backup, choice.pathOf(backup), wal);
+  const byEnd = candidates(options).toSorted((a, b) => compare(finishOf(a), finishOf(b)));
+  const newest = byEnd.filter((backup) => endsBefore(backup, options)).findLast(usable);
   if (newest !== undefined) return newest;
-  const oldest = byEnd.find(isUsable);
+  const oldest = byEnd.find(usable);
   if (oldest === undefined) {
     throw new WalkbackError(
       'NO_BACKUP',
-      `None of the ${backups.length} base backups in the archive is usable: WAL that they need is missing, or they lie on a timeline that was left.`,
+      `None of the ${byEnd.length} base backups in question is usable: WAL that they need is missing, or they lie on a timeline that was left.`,
       {
-        facts: { backups: backups.slice(-10).map((backup) => backup.name) },
+        facts: { backups: byEnd.slice(-10).map((backup) => backup.name) },
       },
     );
   }
   const first = parseInstant(oldest.finishTime);
+  const firstLsn = formatLsn(finishOf(oldest));
   throw new WalkbackError(
     'NO_BACKUP_BEFORE_TARGET',
-    `No base backup ended before ${describeTarget(target)}; the first restorable instant is just after ${formatInstant(first)}.`,
+    `No base backup ended before ${describeTarget(target)}; the first restorable instant is just after ${formatInstant(first)}, the first position ${firstLsn}.`,
     {
-      facts: { firstRestorableInstant: first, firstBackup: oldest.name },
+      facts: { firstRestorableInstant: first, firstRestorableLsn: firstLsn, firstBackup: oldest.name },
     },
   );
+}
+
+function candidates({ backups, backup: wanted }: PlanOptions): readonly BaseBackup[] {
+  if (backups.length === 0) throw new WalkbackError('NO_BACKUP', 'The archive holds no base backup.');
+  const named = wanted === undefined ? backups : backups.filter((backup) => backup.name === wanted);
+  if (named.length > 0) return named;
+  throw new WalkbackError('NO_BACKUP', `The archive holds no base backup named ${wanted}.`, {
+    facts: { backups: backups.slice(-10).map((backup) => backup.name) },
+  });
+}
+
+/**
+ * Did the backup end before the target? PostgreSQL checks that itself for a transaction and a restore point, whose record it meets
+ * before it is consistent, and for a position; for a time it does not (postgres-recovery.md, M4).
+ */
+function endsBefore(backup: BaseBackup, { target, restorePointLsn }: PlanOptions): boolean {
+  if (target.kind === 'time') return microsecondsOf(parseInstant(backup.finishTime)) < microsecondsOf(target.time);
+  const position = target.kind === 'lsn' ? target.lsn : target.kind === 'name' ? restorePointLsn : undefined;
+  return position === undefined || finishOf(backup) <= parseLsn(position);
+}
+
+function finishOf(backup: BaseBackup): Lsn {
+  return parseLsn(backup.finishLsn ?? backup.startLsn);
 }
 
 interface Hole {
@@ -195,12 +232,8 @@ function holeAt(stretch: TimelineStretch, missing: bigint, wal: WalHoldings): Ho
 }
 
 async function assertTargetBeforeHole(options: PlanOptions, ranges: readonly WalRange[], hole: Hole): Promise<void> {
-  const edge = ranges.at(-1)?.last;
-  const closedAt = edge === undefined ? undefined : await options.closedAt(edge);
-  const before =
-    options.target.kind === 'time' &&
-    closedAt !== undefined &&
-    microsecondsOf(closedAt) > microsecondsOf(options.target.time) + BigInt(commitStampMarginMs) * 1000n;
+  const closedAt = await closedAtEnd(options, ranges);
+  const before = isBeforeHole(options, hole, closedAt);
   if (before) return;
   const range = hole.first === hole.last ? hole.first : `${hole.first} to ${hole.last}`;
   const latest = closedAt === undefined ? '' : ` The latest restorable instant before the hole is about ${formatInstant(closedAt)}.`;
@@ -211,6 +244,16 @@ async function assertTargetBeforeHole(options: PlanOptions, ranges: readonly Wal
       facts: { firstMissing: hole.first, lastMissing: hole.last, latestRestorableInstant: closedAt ?? null },
     },
   );
+}
+
+function isBeforeHole({ target, restorePointLsn, wal }: PlanOptions, hole: Hole, closedAt: Instant | undefined): boolean {
+  const marginMicroseconds = BigInt(commitStampMarginMs) * 1000n;
+  if (target.kind === 'time') return closedAt !== undefined && microsecondsOf(closedAt) > microsecondsOf(target.time) + marginMicroseconds;
+  // The backup's own WAL is there, or it would not have been chosen.
+  if (target.kind === 'immediate') return true;
+  const position = target.kind === 'lsn' ? target.lsn : target.kind === 'name' ? restorePointLsn : undefined;
+  const holeStart = segmentStart(parseWalSegmentName(hole.first, wal.segmentBytes).number, wal.segmentBytes);
+  return position !== undefined && parseLsn(position) < holeStart;
 }
 
 function rangeOf(timeline: TimelineId, first: bigint, last: bigint, segmentBytes: number): WalRange {

@@ -1,8 +1,8 @@
 /** What a caller asks for when a cluster is to be walked back; JSON-safe, and free of secrets: passwords are named, never carried. */
-import type { EarlyEndPolicy } from './early-end.ts';
+import { earlyEndPolicies, type EarlyEndPolicy } from './early-end.ts';
 import { WalkbackError } from './errors.ts';
-import { assertTargetHasPassed, type RecoveryTarget } from './recovery-target.ts';
-import { instantOf, parseInstant } from './instant.ts';
+import { assertTargetHasPassed, completeTarget, type RecoveryTarget, type TargetTimeline } from './recovery-target.ts';
+import { instantOf } from './instant.ts';
 
 /** Where a password is: `file` is read on the database host; `generate` makes one there in a new file with mode 0600. */
 export type PasswordReference =
@@ -37,6 +37,10 @@ export interface RestoreRequest {
   /** Host id on which it is restored. */
   readonly host: string;
   readonly target: RecoveryTarget;
+  /** Which way to go where timelines fork. Default latest. */
+  readonly timeline?: TargetTimeline;
+  /** Name of the base backup to restore from. Default: the newest that ended before the target. */
+  readonly backup?: string;
   /** Absolute path on the host; absent or empty. */
   readonly dataDirectory: string;
   readonly port: number;
@@ -50,6 +54,8 @@ export interface RestoreRequest {
   readonly onEarlyEnd?: EarlyEndPolicy;
   /** Default promote. */
   readonly atTarget?: 'promote' | 'pause';
+  /** A restore that waits for a person's decision this long is aborted. Default: it waits for ever. */
+  readonly decisionWithinMinutes?: number;
   readonly roles?: readonly RoleSwap[];
   /** What happens to login roles not named in `roles`. Default lock. */
   readonly otherLoginRoles?: 'lock' | 'keep';
@@ -57,10 +63,18 @@ export interface RestoreRequest {
 }
 
 /** A request with every default filled in. */
-export type CompleteRestoreRequest = Required<Omit<RestoreRequest, 'listenAddresses'>> & Pick<RestoreRequest, 'listenAddresses'>;
+export type CompleteRestoreRequest = Required<Omit<RestoreRequest, OptionalField>> & Pick<RestoreRequest, OptionalField>;
+
+/** Fields that stay away when they are not given. */
+type OptionalField = 'listenAddresses' | 'backup' | 'decisionWithinMinutes';
 
 const listMaximum = 100;
 const sqlMaximumLength = 4096;
+/** TimeLineID has 32 bits. */
+const timelineMaximum = 0xffff_ffff;
+/** Four weeks. */
+const decisionMaximumMinutes = 40_320;
+const backupNamePattern = /^base_[0-9A-F]{24}[0-9A-Z_]{0,60}$/;
 const clusterNamePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 const cidrPattern = /^[0-9A-Fa-f.:]+\/\d{1,3}$/;
 
@@ -74,12 +88,12 @@ export function completeRestoreRequest(request: RestoreRequest, now: Date): Comp
   if (problems.length > 0) {
     throw new WalkbackError('INVALID_REQUEST', `The restore request cannot be used: ${problems.join('; ')}.`, { facts: { problems } });
   }
-  const target: RecoveryTarget =
-    request.target.kind === 'time' ? { kind: 'time', time: parseInstant(request.target.time) } : { kind: 'latest' };
+  const target = completeTarget(request.target);
   assertTargetHasPassed(target, instantOf(now));
   return {
     ...request,
     target,
+    timeline: request.timeline ?? 'latest',
     allowFrom: request.allowFrom ?? ['127.0.0.1/32', '::1/128'],
     source: request.source ?? 'keep',
     onEarlyEnd: request.onEarlyEnd ?? 'promote-if-complete',
@@ -107,13 +121,25 @@ function problemsOf(request: RestoreRequest): string[] {
   check(isClusterName(request.host), 'host: the id of the host on which to restore');
   check(isAbsolutePath(request.dataDirectory), 'dataDirectory: an absolute path without ".." parts');
   check(Number.isInteger(request.port) && request.port >= 1 && request.port <= 65_535, 'port: a number from 1 to 65535');
-  check(isTarget(request.target), 'target: { kind: "time", time } or { kind: "latest" }');
+  check(
+    isTarget(request.target),
+    `target: one of ${Object.entries(fieldOfTarget)
+      .map(([kind, field]) => describeForm(kind, field))
+      .join(', ')}`,
+  );
+  check(isTimeline(request.timeline), 'timeline: latest, current or a number from 1 on');
+  check(request.backup === undefined || backupNamePattern.test(request.backup), 'backup: the name of a base backup');
+  check(
+    request.decisionWithinMinutes === undefined ||
+      (request.decisionWithinMinutes > 0 && request.decisionWithinMinutes <= decisionMaximumMinutes),
+    `decisionWithinMinutes: a number above 0, at most ${decisionMaximumMinutes}`,
+  );
   check(isOneOf(request.source, ['keep', 'stop']), 'source: keep or stop');
-  check(isOneOf(request.onEarlyEnd, ['promote-if-complete', 'fail']), 'onEarlyEnd: promote-if-complete or fail');
+  check(isOneOf(request.onEarlyEnd, earlyEndPolicies), `onEarlyEnd: ${earlyEndPolicies.join(', ')}`);
   check(isOneOf(request.atTarget, ['promote', 'pause']), 'atTarget: promote or pause');
   check(
-    request.atTarget !== 'pause' || request.target?.kind === 'time',
-    'atTarget: a pause needs a target in time; replay to the latest ends in a promotion',
+    request.atTarget !== 'pause' || request.target?.kind !== 'latest',
+    'atTarget: there is nothing to pause at; replay to the latest ends in a promotion',
   );
   check(isOneOf(request.otherLoginRoles, ['lock', 'keep']), 'otherLoginRoles: lock or keep');
   check(
@@ -180,8 +206,29 @@ function isAbsolutePath(path: unknown): boolean {
   );
 }
 
+/** The field that a target of a kind needs beside `kind`, if any. */
+const fieldOfTarget: Readonly<Record<RecoveryTarget['kind'], string | undefined>> = {
+  time: 'time',
+  lsn: 'lsn',
+  xid: 'xid',
+  name: 'name',
+  immediate: undefined,
+  latest: undefined,
+};
+
+function describeForm(kind: string, field: string | undefined): string {
+  return field === undefined ? `{ kind: "${kind}" }` : `{ kind: "${kind}", ${field} }`;
+}
+
 function isTarget(target: unknown): boolean {
-  return isObject(target) && (target['kind'] === 'latest' || (target['kind'] === 'time' && typeof target['time'] === 'string'));
+  if (!isObject(target) || typeof target['kind'] !== 'string' || !Object.hasOwn(fieldOfTarget, target['kind'])) return false;
+  const field = fieldOfTarget[target['kind'] as RecoveryTarget['kind']];
+  return (field === undefined || typeof target[field] === 'string') && ['boolean', 'undefined'].includes(typeof target['inclusive']);
+}
+
+function isTimeline(timeline: unknown): boolean {
+  if (timeline === undefined || timeline === 'latest' || timeline === 'current') return true;
+  return Number.isInteger(timeline) && Number(timeline) >= 1 && Number(timeline) <= timelineMaximum;
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

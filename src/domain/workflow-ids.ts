@@ -17,6 +17,11 @@ export function backupWorkflowId(cluster: string): string {
   return `backup/${cluster}`;
 }
 
+/** One making of a restore point of a name at a time. */
+export function restorePointWorkflowId(cluster: string, name: string): string {
+  return shorten(`restore-point/${cluster}/${encodeURIComponent(name)}`);
+}
+
 /** One change of a cluster's archiving at a time. */
 export function enableWorkflowId(cluster: string): string {
   return `enable/${cluster}`;

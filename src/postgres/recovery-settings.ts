@@ -5,7 +5,7 @@
 import { chmod, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toPostgresTimestamp } from '../domain/instant.ts';
-import type { RecoveryTarget } from '../domain/recovery-target.ts';
+import { type RecoveryTarget, type TargetTimeline, xidWithinEpoch } from '../domain/recovery-target.ts';
 import { quoteHbaName, renderConfiguration, type Settings } from './configuration-file.ts';
 import { type ControlData, readControlData } from './control-data.ts';
 import { makeDirectoryDurably, privateDirectoryMode, syncDirectory, writeFileDurably } from '../files/durable-file.ts';
@@ -24,8 +24,7 @@ export interface RecoverySettings {
   readonly restoreCommand: string;
   /** `latest` sets no target: replay goes to the end of the WAL that restore_command gives. */
   readonly target: RecoveryTarget;
-  /** Keep a transaction that committed exactly at the target. Default true. */
-  readonly inclusive?: boolean;
+  readonly timeline: TargetTimeline;
   readonly atTarget: 'promote' | 'pause';
   /** Superuser that may log in without a password over the private socket. */
   readonly adminRole: string;
@@ -120,7 +119,7 @@ function recoverySettings(settings: RecoverySettings, control: ControlData): Set
     ['archive_mode', 'on'],
     ['archive_command', holdingArchiveCommand],
     ['restore_command', settings.restoreCommand],
-    ['recovery_target_timeline', 'latest'],
+    ['recovery_target_timeline', String(settings.timeline)],
     ...targetSettings(settings),
     ...logSettings(settings),
   ]);
@@ -131,13 +130,29 @@ export function clusterNameOf(name: string): string {
   return name.replaceAll(/[^\u0020-\u007e]/g, '?').slice(0, 63);
 }
 
-function targetSettings(settings: RecoverySettings): [string, string][] {
-  if (settings.target.kind === 'latest') return [];
-  return [
-    ['recovery_target_time', toPostgresTimestamp(settings.target.time)],
-    ['recovery_target_inclusive', settings.inclusive === false ? 'off' : 'on'],
-    ['recovery_target_action', settings.atTarget],
-  ];
+function targetSettings({ target, atTarget }: RecoverySettings): [string, string][] {
+  const setting = settingOfTarget(target);
+  if (setting === undefined) return [];
+  const inclusive: [string, string][] =
+    'inclusive' in target ? [['recovery_target_inclusive', target.inclusive === false ? 'off' : 'on']] : [];
+  return [setting, ...inclusive, ['recovery_target_action', atTarget]];
+}
+
+function settingOfTarget(target: RecoveryTarget): [string, string] | undefined {
+  switch (target.kind) {
+    case 'time':
+      return ['recovery_target_time', toPostgresTimestamp(target.time)];
+    case 'lsn':
+      return ['recovery_target_lsn', target.lsn];
+    case 'xid':
+      return ['recovery_target_xid', xidWithinEpoch(target.xid)];
+    case 'name':
+      return ['recovery_target_name', target.name];
+    case 'immediate':
+      return ['recovery_target', 'immediate'];
+    case 'latest':
+      return undefined;
+  }
 }
 
 function logSettings(settings: RecoverySettings): [string, string][] {

@@ -1,6 +1,7 @@
 /** What the world outside may say to our workflows: names, inputs, results. Types and names only, so that a client stays light. */
 import type { BaseBackup, PageDamage } from '../domain/base-backup.ts';
 import type { LandingReport, StepReport } from '../domain/landing-report.ts';
+import type { RecoveryTarget } from '../domain/recovery-target.ts';
 import type { RestoreRequest } from '../domain/restore-request.ts';
 
 /** Temporal's workflow types are the names of the exported functions. */
@@ -10,13 +11,31 @@ export const workflowTypes = {
   scheduledBaseBackup: 'scheduledBaseBackup',
   listBaseBackups: 'listBaseBackups',
   enableArchiving: 'enableArchiving',
+  restorePoint: 'restorePoint',
 } as const;
 
 /** Query of a restore and of a base backup: how far it is. */
 export const progressQuery = 'progress';
 
-/** Update of a restore that waits at its target: let it become a cluster of its own. */
-export const promoteUpdate = 'promote';
+/**
+ * Updates of a restore that waits for a decision, each refused while it does not wait for it. `promote`: let it become a cluster of its
+ * own. `advance`: go on to a later target on the same directory. `retry`: look for new WAL and try the same target again. `abort`: stop and
+ * keep the directory.
+ */
+export const decisionUpdates = { promote: 'promote', advance: 'advance', retry: 'retry', abort: 'abort' } as const;
+/** The name of such an update. */
+export type DecisionKind = keyof typeof decisionUpdates;
+
+/** Input of `promote`, `retry` and `abort`; `abort` needs the reason. */
+export interface DecisionInput {
+  /** Kept in the landing report or in the error. */
+  readonly reason?: string;
+}
+
+/** Input of `advance`. */
+export interface AdvanceInput extends DecisionInput {
+  readonly target: RecoveryTarget;
+}
 
 /** Where a restore stands, in the order of its life. */
 export type RestorePhase =
@@ -31,6 +50,8 @@ export type RestorePhase =
   | 'start-postgres'
   | 'await-recovery'
   | 'paused-at-target'
+  | 'awaiting-decision'
+  | 'advance'
   | 'drop-target'
   | 'promote'
   | 'swap-roles'
@@ -90,6 +111,13 @@ export type ScheduledBackupReport =
   | { readonly outcome: 'taken'; readonly backup: string }
   | { readonly outcome: 'skipped'; readonly reason: string };
 
+/** Input of `restorePoint`. */
+export interface RestorePointRequest {
+  readonly cluster: string;
+  /** 1 to 63 bytes. */
+  readonly name: string;
+}
+
 /** Input of `enableArchiving`. */
 export interface EnableArchivingRequest {
   readonly cluster: string;
@@ -106,8 +134,8 @@ export interface EnableArchivingReport {
   readonly steps: readonly StepReport[];
 }
 
-/** Answer to the update `promote`. */
-export interface PromoteAccepted {
+/** Answer to the update of a decision. */
+export interface DecisionAccepted {
   readonly accepted: true;
 }
 

@@ -2,4 +2,5 @@
 export { baseBackup, scheduledBaseBackup } from './base-backup.ts';
 export { enableArchiving } from './enable-archiving.ts';
 export { listBaseBackups } from './list-base-backups.ts';
+export { restorePoint } from './restore-point.ts';
 export { pointInTimeRestore } from './point-in-time-restore.ts';

@@ -2,47 +2,35 @@
  * The main job: a cluster comes back as it was at an instant, as a new cluster with credentials of its own. Read it top to bottom: each step
  * is one activity that may be retried; what happens next is decided here, on values.
  */
-import { CancellationScope, condition, isCancellation, setHandler, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, isCancellation, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { OpenedCluster, PlannedRestore, RestoreJob } from '../activities/types.ts';
 import type { SourceProof } from '../domain/early-end.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import type { CheckReport, LandingReport } from '../domain/landing-report.ts';
-import { describeTarget } from '../domain/recovery-target.ts';
+import { describeTarget, type RecoveryTarget } from '../domain/recovery-target.ts';
 import { type CompleteRestoreRequest, completeRestoreRequest } from '../domain/restore-request.ts';
 import { hostTaskQueue } from '../domain/task-queues.ts';
 import { controlActivities, hostActivities } from './activity-options.ts';
 import type { RestorePhase, RestoreRequest } from './contract.ts';
 import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
-import { recoverToTarget, type Recovered } from './recover-to-target.ts';
-import { promote, restoreProgress } from './restore-messages.ts';
+import { DecisionDesk } from './decision-desk.ts';
+import { type Goal, recoverToTarget } from './recover-to-target.ts';
+import type { Recovered } from './recovered.ts';
+import { restoreProgress } from './restore-messages.ts';
 import { renderRestoreDetails } from './render-details.ts';
 import { StepRecorder } from './step-recorder.ts';
 
 /** Restores a cluster to a target; the result is the landing report. Fails with a code of domain/errors.ts as the failure's type. */
 export async function pointInTimeRestore(input: RestoreRequest): Promise<LandingReport> {
   const steps = new StepRecorder<RestorePhase>('plan', (state) => renderRestoreDetails(input, state));
-  const decision = { promote: false };
   setHandler(restoreProgress, () => steps.state, { description: 'Where the restore stands, and the steps done' });
-  setHandler(
-    promote,
-    () => {
-      decision.promote = true;
-      return { accepted: true } as const;
-    },
-    {
-      description: 'Ends the pause at the target: the restored cluster becomes one of its own',
-      validator: () => {
-        if (steps.state.phase === 'paused-at-target') return;
-        throw new WalkbackError('NOT_PAUSED', `The restore is not paused at its target: it is in the phase ${steps.state.phase}.`);
-      },
-    },
-  );
-  return await failingAsApplicationFailure(() => restore(input, steps, decision));
+  const desk = new DecisionDesk(() => steps.state.phase);
+  return await failingAsApplicationFailure(() => restore(input, steps, desk));
 }
 
 type Steps = StepRecorder<RestorePhase>;
 
-async function restore(input: RestoreRequest, steps: Steps, decision: { promote: boolean }): Promise<LandingReport> {
+async function restore(input: RestoreRequest, steps: Steps, desk: DecisionDesk): Promise<LandingReport> {
   const startedMs = Date.now();
   const control = controlActivities();
   const request = completeRestoreRequest(input, new Date());
@@ -51,14 +39,16 @@ async function restore(input: RestoreRequest, steps: Steps, decision: { promote:
   const first = await steps.run('plan', `Plan a restore of ${request.cluster} to ${describeTarget(request.target)}`, (summary) =>
     control.planRestore(summary, { request }),
   );
-  const { sourceProof, job } = await claimAndProve(request, first, steps);
+  const goal = await claimAndProve(request, first, steps);
+  const { job } = goal;
 
   try {
     await steps.run('create-data-directory', `Create ${job.dataDirectory}`, (summary) => host.createDataDirectory(summary, job));
     const fetched = await steps.run('fetch-base-backup', `Fetch ${job.plan.backup.name} to ${request.host}`, (summary) =>
       host.fetchBaseBackup(summary, job),
     );
-    const recovered = await recoverToTarget({ host, steps, request, job, sourceProof, promoted: () => untilPromoted(steps, decision) });
+    const replan = (target: RecoveryTarget) => planAgain(request, { target, first, goal }, steps);
+    const recovered = await recoverToTarget({ host, steps, request, desk, replan }, goal);
     const swapped = await steps.run('swap-roles', `Replace the roles and passwords of ${job.name}`, (summary) =>
       host.swapRoles(summary, { job, request }),
     );
@@ -77,7 +67,7 @@ async function restore(input: RestoreRequest, steps: Steps, decision: { promote:
       checks,
       opened,
       fetchedBytes: fetched.bytes,
-      sourceProof,
+      decisions: desk.decisions,
       steps,
       startedMs,
     });
@@ -103,11 +93,7 @@ async function storeReport(report: LandingReport, steps: Steps): Promise<void> {
 }
 
 /** Up to the end of this nothing is made. What the check takes on the host, a name and a port, is given back when the restore goes no further. */
-async function claimAndProve(
-  request: CompleteRestoreRequest,
-  first: PlannedRestore,
-  steps: Steps,
-): Promise<{ readonly sourceProof: SourceProof | undefined; readonly job: RestoreJob }> {
+async function claimAndProve(request: CompleteRestoreRequest, first: PlannedRestore, steps: Steps): Promise<Goal> {
   const host = hostActivities(hostTaskQueue(request.host));
   const claim = jobOf(request, first);
   let isClaimed = false;
@@ -153,7 +139,8 @@ async function closeSourceWal(request: CompleteRestoreRequest, planned: PlannedR
       source.flushSource(summary, { cluster, archiveUrl, target: request.target }),
     );
   } catch (error) {
-    if (isCancellation(error)) throw error;
+    // By the source's own clock or position there is nothing yet to restore to: no archive will change that.
+    if (isCancellation(error) || walkbackErrorOf(error).code === 'TARGET_IN_FUTURE') throw error;
     steps.enter(
       'flush-source',
       `${cluster} could not close its WAL: ${walkbackErrorOf(error, host).message} Going on with what is archived.`,
@@ -162,9 +149,20 @@ async function closeSourceWal(request: CompleteRestoreRequest, planned: PlannedR
   }
 }
 
-async function untilPromoted(steps: Steps, decision: { promote: boolean }): Promise<void> {
-  steps.enter('paused-at-target', 'Paused at the target, read-only on the private socket', 'the update `promote`, or cancel');
-  await condition(() => decision.promote);
+/** The same base backup, with the WAL that is archived by now: for a later target, or for the same one once more. */
+async function planAgain(
+  request: CompleteRestoreRequest,
+  again: { readonly target: RecoveryTarget; readonly first: PlannedRestore; readonly goal: Goal },
+  steps: Steps,
+): Promise<Goal> {
+  const { backup } = again.goal.job.plan;
+  const later = { ...request, target: again.target, backup: backup.name };
+  // A source that was stopped for this restore has no more WAL to close.
+  const sourceProof = request.source === 'stop' ? again.goal.sourceProof : await closeSourceWal(later, again.first, steps);
+  const planned = await steps.run('prove-wal', `Prove the WAL from ${backup.name} to ${describeTarget(again.target)}`, (summary) =>
+    controlActivities().planRestore(summary, sourceProof === undefined ? { request: later } : { request: later, sourceProof }),
+  );
+  return { sourceProof, job: jobOf(later, planned) };
 }
 
 /** Whatever went wrong: PostgreSQL is stopped, the directory kept and unbootable, and both named in the error. */
@@ -197,10 +195,10 @@ async function abandon(
 
 function jobOf(request: CompleteRestoreRequest, planned: PlannedRestore): RestoreJob {
   const { workflowId, runId } = workflowInfo();
-  const { cluster, name, dataDirectory, port, target, atTarget } = request;
+  const { cluster, name, dataDirectory, port, target, timeline, atTarget } = request;
   const { archiveUrl, adminRole, database } = planned.source;
   const place = { archiveUrl, childArchiveUrl: planned.childArchiveUrl, adminRole, database };
-  return { restoreId: workflowId, runId, cluster, name, dataDirectory, port, ...place, target, atTarget, plan: planned.plan };
+  return { restoreId: workflowId, runId, cluster, name, dataDirectory, port, ...place, target, timeline, atTarget, plan: planned.plan };
 }
 
 function hostOf(job: RestoreJob): string {
@@ -229,7 +227,7 @@ interface ReportParts {
   readonly checks: readonly CheckReport[];
   readonly opened: OpenedCluster;
   readonly fetchedBytes: number;
-  readonly sourceProof: SourceProof | undefined;
+  readonly decisions: LandingReport['decisions'];
   readonly steps: Steps;
   readonly startedMs: number;
 }
@@ -245,9 +243,8 @@ function reportOf(parts: ReportParts): LandingReport {
     port: request.port,
     ...opened,
     archive: job.childArchiveUrl,
-    requestedTarget: request.target,
     ...recovered,
-    sourceFlushed: parts.sourceProof !== undefined,
+    decisions: parts.decisions,
     backup: job.plan.backup.name,
     fetchedBytes: parts.fetchedBytes,
     roles: swapped.roles,

@@ -1,59 +1,60 @@
-/** From a fetched base backup to a promoted server: start, await, and when recovery ends before the target, decide. */
+/** From a fetched base backup to a promoted server: start, await, and when recovery pauses or ends before the target, decide. */
 import { sleep } from '@temporalio/workflow';
 import type { Landing, RecoveryOutcome, RestoreJob } from '../activities/types.ts';
-import { classifyEarlyEnd, landedRight, type SourceProof } from '../domain/early-end.ts';
+import { classifyEarlyEnd, type EarlyEndVerdict, type SourceProof } from '../domain/early-end.ts';
 import { WalkbackError } from '../domain/errors.ts';
-import type { LandingReport } from '../domain/landing-report.ts';
-import { describeTarget } from '../domain/recovery-target.ts';
+import { whyNotLater } from '../domain/landing-proof.ts';
+import { describeTarget, type RecoveryTarget } from '../domain/recovery-target.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import type { hostActivities } from './activity-options.ts';
 import type { RestorePhase } from './contract.ts';
+import type { Decision, DecisionDesk } from './decision-desk.ts';
+import { type EarlyEnd, landed, mergeLandings, type Recovered } from './recovered.ts';
 import type { StepRecorder } from './step-recorder.ts';
 
-/** How often PostgreSQL may be started on one directory before the restore is given up: kill -9, a store outage, a full disk. */
+/** How often PostgreSQL may be started on one directory before the restore is given up: kill -9, a store outage, a full disk, decisions. */
 const recoveryStartsMaximum = 20;
 const restartDelayFirstMs = 500;
 const restartDelayMaximumMs = 30_000;
+
+/** Where recovery goes, and what is proven of the way: a decision may change it. */
+export interface Goal {
+  readonly job: RestoreJob;
+  readonly sourceProof: SourceProof | undefined;
+}
 
 /** What recovery needs. */
 export interface RecoveryContext {
   readonly host: ReturnType<typeof hostActivities>;
   readonly steps: StepRecorder<RestorePhase>;
   readonly request: CompleteRestoreRequest;
-  readonly job: RestoreJob;
-  readonly sourceProof: SourceProof | undefined;
-  /** Resolves when a person has decided to promote. */
-  readonly promoted: () => Promise<void>;
+  readonly desk: DecisionDesk;
+  /** Plans anew from the same base backup, with the WAL that is archived by now. */
+  readonly replan: (target: RecoveryTarget) => Promise<Goal>;
 }
 
-/** The recovered part of the landing report. */
-export type Recovered = Pick<
-  LandingReport,
-  'endReason' | 'lastCommitKept' | 'firstCommitLeftOut' | 'endLsn' | 'timeline' | 'earlyEndProof' | 'segmentsReplayed' | 'postgresLog'
->;
+/** What follows on an outcome: another start, perhaps to another goal or without its target, or the end. */
+type Next =
+  | { readonly kind: 'start'; readonly goal: Goal; readonly earlyEnd: EarlyEnd | undefined }
+  | { readonly kind: 'landed'; readonly recovered: Recovered };
 
 /**
  * Brings the server to its target and out of recovery.
- * @throws WalkbackError TARGET_NOT_PROVEN, LANDED_WRONG, RECOVERY_FAILED
+ * @throws WalkbackError TARGET_NOT_PROVEN, LANDED_WRONG, RECOVERY_FAILED, ABORTED
  */
-export async function recoverToTarget(context: RecoveryContext): Promise<Recovered> {
-  let lastInterruption = '';
-  let earlyEnd: { readonly proof: string; readonly landing: Landing } | undefined;
+export async function recoverToTarget(context: RecoveryContext, first: Goal): Promise<Recovered> {
+  let lastInterruption = 'none';
+  let next: Next = { kind: 'start', goal: first, earlyEnd: undefined };
   for (let startNumber = 1; startNumber <= recoveryStartsMaximum; startNumber += 1) {
-    const outcome = await startAndAwait(context, { startNumber, dropTarget: earlyEnd !== undefined });
-    if (outcome.kind === 'promoted') return landed(context, outcome.landing, earlyEnd);
-    if (outcome.kind === 'paused') {
-      const promoted = await promoteAfterDecision(context, startNumber);
-      if (promoted !== undefined) return landed(context, mergeLandings(outcome.landing, promoted), earlyEnd);
-    } else if (outcome.kind === 'ended-early') {
-      earlyEnd = { proof: assertComplete(context, outcome.landing), landing: outcome.landing };
-      if (context.request.atTarget === 'pause') await context.promoted();
-    } else {
+    const { goal, earlyEnd }: { goal: Goal; earlyEnd: EarlyEnd | undefined } = next;
+    const outcome = await startAndAwait(context, goal.job, { startNumber, dropTarget: earlyEnd !== undefined });
+    if (outcome.kind === 'interrupted') {
       lastInterruption = outcome.reason;
-      await sleep(Math.min(restartDelayFirstMs * 2 ** (startNumber - 1), restartDelayMaximumMs), {
-        summary: `Start again: ${outcome.reason}`.slice(0, 200),
-      });
+      await pauseBeforeStart(startNumber, outcome.reason);
+      continue;
     }
+    next = await afterOutcome(context, outcome, { goal, earlyEnd, startNumber });
+    if (next.kind === 'landed') return next.recovered;
   }
   throw new WalkbackError(
     'RECOVERY_FAILED',
@@ -61,11 +62,28 @@ export async function recoverToTarget(context: RecoveryContext): Promise<Recover
   );
 }
 
-async function startAndAwait(
+interface Started {
+  readonly goal: Goal;
+  readonly earlyEnd: EarlyEnd | undefined;
+  readonly startNumber: number;
+}
+
+async function afterOutcome(
   context: RecoveryContext,
+  outcome: Exclude<RecoveryOutcome, { kind: 'interrupted' }>,
+  started: Started,
+): Promise<Next> {
+  const { goal, earlyEnd } = started;
+  if (outcome.kind === 'promoted') return { kind: 'landed', recovered: landed(context.request, goal, outcome.landing, earlyEnd) };
+  if (outcome.kind === 'paused') return await afterPause(context, outcome.landing, started);
+  return await afterEarlyEnd(context, outcome.landing, goal);
+}
+
+async function startAndAwait(
+  { host, steps }: RecoveryContext,
+  job: RestoreJob,
   start: { readonly startNumber: number; readonly dropTarget: boolean },
 ): Promise<RecoveryOutcome> {
-  const { host, steps, job } = context;
   const { startNumber, dropTarget } = start;
   const configure = dropTarget
     ? 'Drop the target on the same directory: the end of the WAL is the state asked for'
@@ -81,90 +99,86 @@ async function startAndAwait(
   );
 }
 
-/** @returns the landing, or undefined when the server was lost on the way and has to be started again */
-async function promoteAfterDecision(context: RecoveryContext, startNumber: number): Promise<Landing | undefined> {
-  const { host, steps, job } = context;
-  await context.promoted();
-  await steps.run('promote', `Promote ${job.name}`, (summary) => host.promotePaused(summary, job));
-  const outcome = await steps.run('await-recovery', 'Await the end of recovery', (summary) =>
-    host.awaitRecovery(summary, { job, startNumber, resumed: true }),
-  );
-  return outcome.kind === 'promoted' ? outcome.landing : undefined;
+async function pauseBeforeStart(startNumber: number, reason: string): Promise<void> {
+  await sleep(Math.min(restartDelayFirstMs * 2 ** (startNumber - 1), restartDelayMaximumMs), {
+    summary: `Start again: ${reason}`.slice(0, 200),
+  });
 }
 
-function assertComplete(context: RecoveryContext, landing: Landing): string {
-  const { request, job, sourceProof } = context;
+async function afterPause(context: RecoveryContext, paused: Landing, { goal, earlyEnd, startNumber }: Started): Promise<Next> {
+  const { steps, host, request } = context;
+  const decision = await askPaused(context, goal, paused);
+  if (decision.kind === 'advance') {
+    await steps.run('advance', `Stop PostgreSQL, to go on to ${describeTarget(decision.target)}`, (summary) =>
+      host.stopPostgres(summary, goal.job),
+    );
+    return { kind: 'start', goal: await context.replan(decision.target), earlyEnd: undefined };
+  }
+  await steps.run('promote', `Promote ${goal.job.name}`, (summary) => host.promotePaused(summary, goal.job));
+  const outcome = await steps.run('await-recovery', 'Await the end of recovery', (summary) =>
+    host.awaitRecovery(summary, { job: goal.job, startNumber, resumed: true }),
+  );
+  // A server that was lost on the way is started again, and pauses again.
+  if (outcome.kind !== 'promoted') return { kind: 'start', goal, earlyEnd };
+  return { kind: 'landed', recovered: landed(request, goal, mergeLandings(paused, outcome.landing), earlyEnd) };
+}
+
+async function askPaused({ steps, request, desk }: RecoveryContext, { job }: Goal, { summary }: Landing): Promise<Decision> {
+  const accepted = ['promote', 'advance', 'abort'] as const;
+  steps.enter(
+    'paused-at-target',
+    'Paused at the target, read-only on the private socket',
+    'the update `promote`, `advance` (a later target) or `abort`, or cancel',
+  );
+  const paused = { target: job.target, stop: summary.stop, lastCommitKept: summary.lastCompletedTransactionTime };
+  return await desk.ask({ accepted, whyNotLater: (target) => whyNotLater(target, paused) }, request.decisionWithinMinutes);
+}
+
+async function afterEarlyEnd(context: RecoveryContext, landing: Landing, goal: Goal): Promise<Next> {
+  const { request } = context;
+  const { job, sourceProof } = goal;
   const verdict = classifyEarlyEnd({
-    target: request.target,
+    target: job.target,
     view: job.plan.view,
     sourceProof,
+    viewClosedAt: job.plan.viewClosedAt,
     lastSegmentRestored: landing.lastSegmentRestored,
   });
-  if (verdict.kind === 'complete' && request.onEarlyEnd === 'promote-if-complete') return verdict.proof;
-  const last = landing.summary.lastCompletedTransactionTime;
+  const taken: Next = { kind: 'start', goal, earlyEnd: { verdict, landing } };
+  const isTaken = request.onEarlyEnd === 'promote' || (request.onEarlyEnd === 'promote-if-complete' && verdict.kind === 'complete');
+  const mustAsk = request.onEarlyEnd === 'ask' || (isTaken && request.atTarget === 'pause');
+  if (!isTaken && !mustAsk) throw notProven(goal, landing, verdict, request);
+  if (!mustAsk) return taken;
+  const decision = await askAfterEarlyEnd(context, goal, { verdict, landing });
+  if (decision.kind === 'promote') return taken;
+  const target = decision.kind === 'advance' ? decision.target : job.target;
+  return { kind: 'start', goal: await context.replan(target), earlyEnd: undefined };
+}
+
+async function askAfterEarlyEnd({ steps, request, desk }: RecoveryContext, goal: Goal, { verdict, landing }: EarlyEnd): Promise<Decision> {
+  steps.enter(
+    request.onEarlyEnd === 'ask' ? 'awaiting-decision' : 'paused-at-target',
+    `${earlyEndFacts(goal, landing)} ${verdict.kind === 'complete' ? verdict.proof : `Not proven to be the state at the target: ${verdict.reason}.`}`,
+    'the update `promote` (take the end of the WAL), `retry` (look for new WAL) or `abort`, or cancel',
+  );
+  return await desk.ask({ accepted: ['promote', 'retry', 'abort'] }, request.decisionWithinMinutes);
+}
+
+function notProven(goal: Goal, landing: Landing, verdict: EarlyEndVerdict, request: CompleteRestoreRequest): WalkbackError {
   const why =
     verdict.kind === 'complete'
       ? 'The request says to fail then, although the end of the WAL is proven to be the state at the target.'
       : `It is not proven to be complete: ${verdict.reason}.`;
-  throw new WalkbackError(
-    'TARGET_NOT_PROVEN',
-    `Recovery ended before the target ${describeTarget(request.target)}. ${why} The last commit in the WAL is of ${last ?? 'before the base backup'}.`,
-    {
-      facts: { lastCommit: last ?? null, verdict: verdict.kind },
+  return new WalkbackError('TARGET_NOT_PROVEN', `${earlyEndFacts(goal, landing)} ${why}`, {
+    facts: {
+      lastCommit: landing.summary.lastCompletedTransactionTime ?? null,
+      verdict: verdict.kind,
+      policy: request.onEarlyEnd,
     },
-  );
+  });
 }
 
-function landed(
-  context: RecoveryContext,
-  landing: Landing,
-  earlyEnd: { readonly proof: string; readonly landing: Landing } | undefined,
-): Recovered {
-  const { request } = context;
-  const { stop, lastCompletedTransactionTime, endLsn } = landing.summary;
-  const lastCommitKept = lastCompletedTransactionTime ?? earlyEnd?.landing.summary.lastCompletedTransactionTime;
-  assertLandedRight(context, landing, { lastCommitKept, dropped: earlyEnd !== undefined });
-  const before = stop?.kind === 'before' ? stop : undefined;
-  return {
-    endReason: earlyEnd !== undefined ? 'ended-early-proven-complete' : request.target.kind === 'latest' ? 'end-of-wal' : 'target-reached',
-    lastCommitKept: lastCommitKept === undefined ? null : { time: lastCommitKept, xid: null },
-    firstCommitLeftOut: before?.time === undefined ? null : { time: before.time, xid: before.xid ?? null },
-    endLsn: endLsn ?? null,
-    timeline: landing.timeline,
-    earlyEndProof: earlyEnd?.proof ?? null,
-    segmentsReplayed: Math.max(landing.summary.segmentsRestored, earlyEnd?.landing.summary.segmentsRestored ?? 0),
-    postgresLog: [...(earlyEnd?.landing.logLines ?? []), ...landing.logLines],
-  };
-}
-
-/** PostgreSQL's success proves nothing by itself: the log must say that it stopped where it was asked to (design.md, section 4, rule 6). */
-function assertLandedRight(
-  context: RecoveryContext,
-  landing: Landing,
-  facts: { readonly lastCommitKept: string | undefined; readonly dropped: boolean },
-): void {
-  const { request, job } = context;
-  const wrong = (why: string) =>
-    new WalkbackError('LANDED_WRONG', `Recovery to ${describeTarget(request.target)} did not land right: ${why}.`);
-  if (!landedRight(request.target, facts.lastCommitKept)) throw wrong(`a commit of ${facts.lastCommitKept} was kept`);
-  if (landing.timeline <= job.plan.timeline) throw wrong(`the server is on timeline ${landing.timeline}, which is not a new one`);
-  if (request.target.kind === 'time' && !facts.dropped && landing.summary.stop === undefined)
-    throw wrong('the log names no transaction at which replay stopped');
-  const viewEnd = job.plan.view.segments.at(-1)?.last;
-  const toTheEnd = request.target.kind === 'latest' || facts.dropped;
-  if (toTheEnd && viewEnd !== landing.lastSegmentRestored)
-    throw wrong(`replay ended after ${landing.lastSegmentRestored ?? 'no segment'}, but the archive reaches to ${viewEnd}`);
-}
-
-function mergeLandings(paused: Landing, promoted: Landing): Landing {
-  return {
-    ...promoted,
-    summary: {
-      ...promoted.summary,
-      stop: promoted.summary.stop ?? paused.summary.stop,
-      lastCompletedTransactionTime: promoted.summary.lastCompletedTransactionTime ?? paused.summary.lastCompletedTransactionTime,
-    },
-    lastSegmentRestored: promoted.lastSegmentRestored ?? paused.lastSegmentRestored,
-    logLines: [...new Set([...paused.logLines, ...promoted.logLines])],
-  };
+function earlyEndFacts({ job }: Goal, landing: Landing): string {
+  const last = landing.summary.lastCompletedTransactionTime;
+  return `Recovery ended before the target ${describeTarget(job.target)}. The last commit in the WAL is of ${last ?? 'before the base backup'}.`;
 }

@@ -8,6 +8,8 @@ describe('createProgram', () => {
   it('createProgram has every command of the issue', () => {
     expect(commands.map(([name]) => name).toSorted()).toEqual(
       [
+        'abort',
+        'advance',
         'agent',
         'backup',
         'backups',
@@ -16,6 +18,8 @@ describe('createProgram', () => {
         'enable',
         'promote',
         'restore',
+        'restore-point',
+        'retry',
         'status',
         'worker',
         ...['delete', 'list', 'pause', 'resume', 'set', 'trigger'].map((name) => `schedule ${name}`),

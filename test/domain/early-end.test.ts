@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { classifyEarlyEnd, type EarlyEndFacts, landedRight } from '../../src/domain/early-end.ts';
+import { classifyEarlyEnd, type EarlyEndFacts } from '../../src/domain/early-end.ts';
 import { commitStampMarginMs } from '../../src/domain/recovery-target.ts';
 import { instantOf, parseInstant } from '../../src/domain/instant.ts';
 import { positionIn, segment } from './support/archive.ts';
@@ -75,26 +75,26 @@ describe('classifyEarlyEnd does not guess', () => {
       /not part of this restore/,
     ],
     ['the flush went into another timeline', proof({ timeline: 2, segment: segment(2, 7) }), /not part of this restore/],
-  ])('classifyEarlyEnd answers unknown when %s', (_when, facts, reason) => {
+  ])('classifyEarlyEnd does not answer complete when %s', (_when, facts, reason) => {
     const verdict = classifyEarlyEnd(facts);
-    expect(verdict).toMatchObject({ kind: 'unknown', reason: expect.stringMatching(reason) });
-  });
-});
-
-describe('landedRight', () => {
-  const target = { kind: 'time', time: afterTarget(0) } as const;
-
-  it('landedRight allows commits up to and including the target', () => {
-    expect(landedRight(target, undefined)).toBe(true);
-    expect(landedRight(target, '2026-11-22 11:56:59.999999+00')).toBe(true);
-    expect(landedRight(target, '2026-11-22 12:57:00+01')).toBe(true);
+    expect(verdict).toMatchObject({ kind: expect.stringMatching(/^(missing|unknown)$/), reason: expect.stringMatching(reason) });
   });
 
-  it('landedRight forbids a commit one microsecond after the target', () => {
-    expect(landedRight(target, '2026-11-22 11:57:00.000001+00')).toBe(false);
+  it('classifyEarlyEnd answers missing when the source closed its WAL in a segment that is not archived', () => {
+    expect(classifyEarlyEnd(proof({ segment: segment(1, 8) }))).toMatchObject({ kind: 'missing' });
   });
 
-  it('landedRight asks nothing of the latest target', () => {
-    expect(landedRight({ kind: 'latest' }, parseInstant('2099-01-01T00:00:00Z'))).toBe(true);
+  it('classifyEarlyEnd takes the closing of the last segment for proof when the source cannot be asked', () => {
+    const facts = { ...proof({}), sourceProof: undefined };
+    expect(classifyEarlyEnd({ ...facts, viewClosedAt: afterTarget(5000) })).toMatchObject({ kind: 'complete' });
+    expect(classifyEarlyEnd({ ...facts, viewClosedAt: afterTarget(0) })).toMatchObject({ kind: 'unknown' });
+  });
+
+  it.each([
+    [{ kind: 'lsn', lsn: '0/9000000' } as const, /ends before 0\/9000000/],
+    [{ kind: 'xid', xid: '734' } as const, /transaction 734 neither/],
+    [{ kind: 'name', name: 'x' } as const, /no restore point "x"/],
+  ])('classifyEarlyEnd says that the record of %o was not met', (target, reason) => {
+    expect(classifyEarlyEnd({ ...proof({}), target })).toMatchObject({ kind: 'unknown', reason: expect.stringMatching(reason) });
   });
 });

@@ -19,6 +19,9 @@ const report: LandingReport = {
   endLsn: '0/7000148',
   timeline: 2,
   earlyEndProof: null,
+  earlyEndDoubt: null,
+  stop: { kind: 'before', record: 'commit', xid: '742', time: parseInstant('2026-11-22T11:57:11.25Z') },
+  decisions: [],
   sourceFlushed: true,
   backup: 'base_000000010000000000000003',
   fetchedBytes: 1000,
@@ -62,7 +65,7 @@ describe('renderLandingReport', () => {
     expect(rowsOf({})).toEqual([
       ['restored', 'shop as shop-1157, on db1'],
       ['asked for', '2026-11-22 11:57:00.5 UTC'],
-      ['landed', 'target reached: a later commit was met and left out'],
+      ['landed', 'target reached: stopped before the commit of transaction 742 at 2026-11-22 11:57:11.25 UTC'],
       ['last commit kept', '2026-11-22 11:56:58.75 UTC'],
       ['first left out', '2026-11-22 11:57:11.25 UTC (transaction 742)'],
       ['timeline', '2, at 0/7000148'],
@@ -87,10 +90,19 @@ describe('renderLandingReport', () => {
       endReason: 'ended-early-proven-complete',
       earlyEndProof: 'The source closed its WAL.',
       firstCommitLeftOut: null,
+      stop: null,
     } as const;
     expect(row(changes, 'landed')).toContain('proven');
     expect(row(changes, 'proof')).toBe('The source closed its WAL.');
     expect(row(changes, 'first left out')).toBe('none');
+  });
+
+  it('renderLandingReport shouts when an early end was taken without a proof, and tells who decided what', () => {
+    const decision = { decision: 'promote', at: '2026-11-22T12:00:00.000Z', reason: 'better than nothing', target: null } as const;
+    const changes = { endReason: 'ended-early-not-proven', earlyEndDoubt: 'WAL is missing', stop: null, decisions: [decision] } as const;
+    expect(row(changes, 'landed')).toContain('NOT proven');
+    expect(row(changes, 'doubt')).toBe('WAL is missing');
+    expect(row(changes, 'decided')).toBe('promote at 2026-11-22T12:00:00.000Z: better than nothing');
   });
 
   it('renderLandingReport says when nothing was replayed after the base backup', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { lastSegmentOf, planRecovery, segmentCountOf, viewHolds } from '../../src/domain/recovery-plan.ts';
+import { lastSegmentOf, type PlanOptions, planRecovery, segmentCountOf, viewHolds } from '../../src/domain/recovery-plan.ts';
 import { backup, fork, minute, positionIn, segment, segments, toLatest, toMinute, wal } from './support/archive.ts';
 import { thrownBy } from './support/thrown.ts';
 
@@ -259,5 +259,71 @@ describe('a view', () => {
     expect(segmentCountOf(view)).toBe(8);
     expect(lastSegmentOf({ segments: [], histories: [] })).toBeUndefined();
     expect(segmentCountOf({ segments: [], histories: [] })).toBe(0);
+  });
+});
+
+describe('planRecovery to a position, a restore point or the end of a base backup', () => {
+  const backups = [backup({ startSegment: 2, finishMinute: 10 }), backup({ startSegment: 5, finishMinute: 20 })];
+  const archive = { backups, wal: wal(segments(1, 2, 8)) };
+  const plan = (more: Partial<PlanOptions>) => planRecovery({ ...toLatest(archive), ...more });
+
+  it.each<[string, Partial<PlanOptions>, number]>([
+    ['a position after both backups', { target: { kind: 'lsn', lsn: positionIn(6, 0) } }, 1],
+    ['a position between the backups', { target: { kind: 'lsn', lsn: positionIn(4, 0) } }, 0],
+    ['the very end of a backup', { target: { kind: 'lsn', lsn: positionIn(5, 0x150) } }, 1],
+    ['a restore point between the backups', { target: { kind: 'name', name: 'x' }, restorePointLsn: positionIn(4, 0) }, 0],
+    ['a restore point that was made by hand', { target: { kind: 'name', name: 'x' } }, 1],
+    ['a transaction', { target: { kind: 'xid', xid: '734' } }, 1],
+    ['the end of a base backup', { target: { kind: 'immediate' } }, 1],
+    ['the end of a certain base backup', { target: { kind: 'immediate' }, backup: backups[0]!.name }, 0],
+  ])('planRecovery takes the newest backup that ended before %s', async (_what, options, index) => {
+    expect((await plan(options)).backup.name).toBe(backups[index]!.name);
+  });
+
+  it('planRecovery names the first restorable position when the target lies before it', async () => {
+    const error = await thrownBy(() => plan({ target: { kind: 'lsn', lsn: positionIn(2, 0x100) } }));
+    expect(error).toMatchObject({ code: 'NO_BACKUP_BEFORE_TARGET', facts: { firstRestorableLsn: positionIn(2, 0x150) } });
+  });
+
+  it('planRecovery refuses a backup that the archive does not hold', async () => {
+    expect(await thrownBy(() => plan({ backup: 'base_0000000100000000000000FF' }))).toMatchObject({ code: 'NO_BACKUP' });
+  });
+
+  it('planRecovery goes up to a hole and not over it', async () => {
+    const holed = wal([...segments(1, 2, 6), ...segments(1, 8, 9)]);
+    expect((await plan({ wal: holed, target: { kind: 'lsn', lsn: positionIn(6, 0x500) } })).holeAfterView).toBeDefined();
+    expect((await plan({ wal: holed, target: { kind: 'immediate' } })).holeAfterView).toBeDefined();
+    for (const target of [
+      { kind: 'lsn', lsn: positionIn(7, 0) },
+      { kind: 'xid', xid: '734' },
+    ] as const)
+      expect(await thrownBy(() => plan({ wal: holed, target }))).toMatchObject({
+        code: 'WAL_MISSING',
+        facts: { firstMissing: segment(1, 7) },
+      });
+  });
+});
+
+describe('planRecovery on a chosen timeline', () => {
+  const backups = [backup({ startSegment: 2, finishMinute: 10 }), backup({ timeline: 2, startSegment: 7, finishMinute: 30 })];
+  const holdings = wal([...segments(1, 2, 9), ...segments(2, 5, 9)], { 2: fork(1, 5, 0x80) });
+  const plan = (more: Partial<PlanOptions>) => planRecovery({ ...toLatest({ backups, wal: holdings }), ...more });
+
+  it('planRecovery takes the newest by default, another by its number, and the one of the backup as current', async () => {
+    expect(await plan({})).toMatchObject({ timeline: 2, backup: { timeline: 2 } });
+    const old = await plan({ timeline: 1 });
+    expect(old).toMatchObject({
+      timeline: 1,
+      backup: { timeline: 1 },
+      view: { segments: [{ timeline: 1, last: segment(1, 9) }], histories: [] },
+    });
+    expect(await plan({ timeline: 'current', backup: backups[0]!.name })).toMatchObject({ timeline: 1 });
+    expect(await plan({ backup: backups[0]!.name })).toMatchObject({ timeline: 2, view: { segments: [{ timeline: 1 }, { timeline: 2 }] } });
+  });
+
+  it('planRecovery refuses a timeline that the archive does not know, and names those it knows', async () => {
+    const error = await thrownBy(() => plan({ timeline: 7 }));
+    expect(error.code).toBe('TARGET_UNREACHABLE');
+    expect(error.message).toContain('1, 2');
   });
 });

@@ -1,4 +1,4 @@
-/** Commands about a cluster's archive: `enable`, `backup`, `backups`. */
+/** Commands about a cluster's archive: `enable`, `backup`, `backups`, `restore-point`. */
 import type { Command } from 'commander';
 import { type BaseBackup, describeDamage } from '../../domain/base-backup.ts';
 import { formatInstant, parseInstant } from '../../domain/instant.ts';
@@ -22,6 +22,16 @@ export function addArchiveCommands(program: Command): void {
     .option('--no-wait', 'only start it, and print its id')
     .addHelpText('after', '\nExample:\n  walkback backup shop')
     .action(async (cluster: string, _options: object, command: Command) => backup(cluster, optionsOf<{ wait: boolean }>(command)));
+  program
+    .command('restore-point')
+    .argument('<cluster>', 'name of the cluster in walkback.yaml')
+    .argument('<name>', '1 to 63 bytes')
+    .description('name this moment, to restore to it later, and wait until it is archived')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  walkback restore-point shop before-migration\n  walkback restore shop --to name:before-migration …',
+    )
+    .action(async (cluster: string, name: string, _options: object, command: Command) => restorePoint(cluster, name, optionsOf(command)));
   program
     .command('backups')
     .argument('<cluster>', 'name of the cluster in walkback.yaml')
@@ -63,6 +73,16 @@ async function backup(
     const { damage } = report;
     if (damage != null) output.note(`WARNING: the cluster is damaged, and so is this backup: ${describeDamage(damage)}.`);
     output.answer({ ok: true, workflowId: handle.workflowId, ...report }, text);
+  });
+}
+
+async function restorePoint(cluster: string, name: string, options: { readonly json?: boolean; readonly config?: string }): Promise<void> {
+  const output = outputOf(options);
+  await withClient(await configurationOf(options), async (client) => {
+    await noteMissingWorker(client, output);
+    const point = await client.createRestorePoint({ cluster, name });
+    const text = `${name}: ${point.lsn} on timeline ${point.timeline}, ${formatInstant(parseInstant(point.time))}.`;
+    output.answer({ ok: true, cluster, ...point }, text);
   });
 }
 

@@ -1,11 +1,11 @@
-/** Commands about a restore: `restore`, `status`, `promote`, `cancel`. */
+/** Commands about a restore: `restore`, `status`, `cancel`. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { RestoreHandle } from '../../client/handles.ts';
 import type { Configuration } from '../../config/configuration.ts';
 import { WalkbackError } from '../../domain/errors.ts';
 import { renderLandingReport } from '../../domain/landing-report.ts';
-import { formatInstant } from '../../domain/instant.ts';
-import { parseRecoveryTarget } from '../../domain/recovery-target.ts';
+import { earlyEndPolicies, type EarlyEndPolicy } from '../../domain/early-end.ts';
+import { describeTarget, parseRecoveryTarget, type RecoveryTarget, type TargetTimeline } from '../../domain/recovery-target.ts';
 import type { DataCheck, RestoreRequest, RoleSwap } from '../../domain/restore-request.ts';
 import { type CommonOptions, configurationOf, optionsOf, outputOf, withClient } from '../context.ts';
 import { follow, noteMissingWorker, renderStep } from '../follow.ts';
@@ -18,7 +18,11 @@ interface RestoreOptions extends CommonOptions {
   readonly port: number;
   readonly host?: string;
   readonly source: 'keep' | 'stop';
-  readonly onEarlyEnd: 'promote-if-complete' | 'fail';
+  readonly onEarlyEnd: EarlyEndPolicy;
+  readonly exclusive?: boolean;
+  readonly timeline?: TargetTimeline;
+  readonly backup?: string;
+  readonly decideWithin?: number;
   readonly atTarget: 'promote' | 'pause';
   readonly role: readonly RoleSwap[];
   readonly otherLoginRoles: 'lock' | 'keep';
@@ -35,7 +39,8 @@ Examples:
   walkback restore shop --to '2026-11-22 12:57:00+01:00' --as shop-1157 --data-directory /srv/shop-1157 --port 5433 \\
     --role shop_owner=shop_owner_1157 --check 'SELECT count(*) FROM customers = 5' --at-target pause
 
-A time needs an offset or Z. Passwords are never given here: --role OLD=NEW has the host make one into a file that only the agent's user can
+--to takes an instant (with offset or Z), now, "5 minutes ago", latest, immediate (as soon as the base backup is consistent),
+lsn:0/5000028, xid:734 (64-bit ids too), or name:before-drop (a restore point, see \`walkback restore-point\`). Passwords are never given here: --role OLD=NEW has the host make one into a file that only the agent's user can
 read, and --role OLD=NEW,password=/path,old=/path names files on the host.`;
 
 /** Adds the commands. */
@@ -44,7 +49,10 @@ export function addRestoreCommands(program: Command): void {
     .command('restore')
     .argument('<cluster>', 'the source')
     .description('restore a cluster as it was at an instant, as a new cluster with credentials of its own')
-    .requiredOption('--to <instant>', 'the instant, with offset or Z; or "latest"')
+    .requiredOption('--to <target>', 'an instant with offset or Z, now, "5 minutes ago", latest, immediate, lsn:…, xid:… or name:…')
+    .option('--exclusive', 'leave out the commit exactly at the instant, the record at the position, or the transaction itself')
+    .option('--timeline <which>', 'where timelines fork: latest (default), current (that of the base backup) or a number', parseTimeline)
+    .option('--backup <name>', 'base backup to restore from; default: the newest that ended before the target')
     .requiredOption('--as <name>', 'name of the restored cluster')
     .requiredOption('--data-directory <path>', 'where to restore, on the host; absent or empty')
     .requiredOption('--port <port>', 'port of the restored cluster', parsePort)
@@ -54,10 +62,9 @@ export function addRestoreCommands(program: Command): void {
       new Option('--at-target <what>', 'promote, or pause for a look and a decision').choices(['promote', 'pause']).default('promote'),
     )
     .addOption(
-      new Option('--on-early-end <policy>', 'when the WAL ends before the target')
-        .choices(['promote-if-complete', 'fail'])
-        .default('promote-if-complete'),
+      new Option('--on-early-end <policy>', 'when the WAL ends before the target').choices(earlyEndPolicies).default('promote-if-complete'),
     )
+    .option('--decide-within <minutes>', 'abort a restore that waits for a decision this long; default: it waits', parseMinutes)
     .option('--role <old=new>', 'rename a role and give it a new password; may be repeated', collectRole, [])
     .addOption(
       new Option('--other-login-roles <what>', 'lock or keep the other roles that can log in').choices(['lock', 'keep']).default('lock'),
@@ -76,13 +83,6 @@ export function addRestoreCommands(program: Command): void {
     .addHelpText('after', '\nExample:\n  walkback status restore/db-1/srv/shop-1157')
     .action(async (id: string, _options: object, command: Command) => status(id, optionsOf(command)));
   program
-    .command('promote')
-    .argument('<id>', 'id of a restore that is paused at its target')
-    .description('end the pause: the restored cluster becomes one of its own')
-    .option('--no-wait', 'do not wait for the landing')
-    .addHelpText('after', '\nExample:\n  walkback promote restore/db-1/srv/shop-1157')
-    .action(async (id: string, _options: object, command: Command) => promote(id, optionsOf<{ wait: boolean }>(command)));
-  program
     .command('cancel')
     .argument('<id>', 'id of a running restore or base backup')
     .description('stop an operation: nothing is left running, and what was restored so far is kept and named')
@@ -93,7 +93,7 @@ export function addRestoreCommands(program: Command): void {
 async function restore(cluster: string, options: RestoreOptions): Promise<void> {
   const output = outputOf(options);
   // What can be told without any server is told first.
-  const target = parseRecoveryTarget(options.to);
+  const target = parseRecoveryTarget(options.to, options.exclusive === true ? { inclusive: false } : {});
   const loaded = await configurationOf(options);
   const { clusterOf } = await import('../../config/configuration.ts');
   const request = requestOf({
@@ -104,11 +104,7 @@ async function restore(cluster: string, options: RestoreOptions): Promise<void> 
   });
   await withClient(loaded, async (client) => {
     const handle = await client.startRestore(request, { requireAgent: options.agentCheck });
-    const instant =
-      target.kind === 'time'
-        ? `${formatInstant(target.time)} (here: ${new Date(target.time).toLocaleString()})`
-        : 'the end of the archived WAL';
-    output.note(`Restore ${handle.workflowId} of ${cluster} to ${instant} is started.`);
+    output.note(`Restore ${handle.workflowId} of ${cluster} to ${inBothTimes(target)} is started.`);
     await noteMissingWorker(client, output);
     if (!options.wait) return output.answer({ ok: true, workflowId: handle.workflowId }, handle.workflowId);
     await answerReport(handle, output);
@@ -130,6 +126,9 @@ function requestOf(parts: { cluster: string; target: RestoreRequest['target']; o
     roles: options.role,
     otherLoginRoles: options.otherLoginRoles,
     checks: options.check,
+    ...(options.timeline === undefined ? {} : { timeline: options.timeline }),
+    ...(options.backup === undefined ? {} : { backup: options.backup }),
+    ...(options.decideWithin === undefined ? {} : { decisionWithinMinutes: options.decideWithin }),
     ...(options.listenAddresses === undefined ? {} : { listenAddresses: options.listenAddresses }),
     ...(options.allowFrom === undefined ? {} : { allowFrom: options.allowFrom }),
   };
@@ -143,7 +142,8 @@ function hostOf(configuration: Configuration, cluster: Configuration['clusters']
   });
 }
 
-async function answerReport(handle: RestoreHandle, output: Output): Promise<void> {
+/** Waits for the landing and prints it. */
+export async function answerReport(handle: RestoreHandle, output: Output): Promise<void> {
   const report = await follow(handle, output);
   output.answer({ ok: true, workflowId: handle.workflowId, report }, renderLandingReport(report));
 }
@@ -162,22 +162,31 @@ async function status(id: string, options: CommonOptions): Promise<void> {
   });
 }
 
-async function promote(id: string, options: CommonOptions & { readonly wait: boolean }): Promise<void> {
-  const output = outputOf(options);
-  await withClient(await configurationOf(options), async (client) => {
-    const handle = client.getRestore(id);
-    await handle.promote();
-    if (!options.wait) return output.answer({ ok: true, workflowId: id }, `${id} is being promoted.`);
-    await answerReport(handle, output);
-  });
-}
-
 async function cancel(id: string, options: CommonOptions): Promise<void> {
   const output = outputOf(options);
   await withClient(await configurationOf(options), async (client) => {
     await client.getRestore(id).cancel();
     output.answer({ ok: true, workflowId: id }, `${id} is asked to stop; \`walkback status ${id}\` tells when it has.`);
   });
+}
+
+/** UTC, and what the clock on the wall says. */
+export function inBothTimes(target: RecoveryTarget): string {
+  return target.kind === 'time' ? `${describeTarget(target)} (here: ${new Date(target.time).toLocaleString()})` : describeTarget(target);
+}
+
+/** A number of minutes, or the error that commander shows. */
+function parseMinutes(text: string): number {
+  const minutes = Number(text);
+  if (minutes > 0) return minutes;
+  throw new InvalidArgumentError('Give a number of minutes.');
+}
+
+function parseTimeline(text: string): TargetTimeline {
+  if (text === 'latest' || text === 'current') return text;
+  const timeline = Number(text);
+  if (Number.isInteger(timeline) && timeline >= 1) return timeline;
+  throw new InvalidArgumentError('A timeline is latest, current or a number from 1 on.');
 }
 
 function parsePort(text: string): number {

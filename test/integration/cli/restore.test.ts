@@ -90,7 +90,7 @@ describe('walkback restore', () => {
     expect(Object.keys(paused).filter((member) => !members.has(member))).toEqual([]);
     const text = await runCli(shop.site, ['status', id]);
     expect(text.stdout).toContain('paused-at-target: Paused at the target, read-only on the private socket');
-    expect(text.stdout).toContain('waiting for the update `promote`, or cancel');
+    expect(text.stdout).toContain('waiting for the update `promote`, `advance` (a later target) or `abort`, or cancel');
 
     const promoted = await runCli(shop.site, ['promote', id, '--json']);
     expect(promoted.exitCode).toBe(0);

@@ -119,8 +119,13 @@ export class Scene implements AsyncDisposable {
     return await this.valueOf(report, fingerprintSql);
   }
 
+  /** Rows of whatever server answers there to its superuser. */
+  async rowsAt(place: Pick<LandingReport, 'socketDirectory' | 'port'>): Promise<string> {
+    return await this.valueOf(place, fingerprintSql);
+  }
+
   /** The first value of a query on a cluster that was restored and is open. */
-  async valueOf({ socketDirectory, port }: LandingReport, sql: string): Promise<string> {
+  async valueOf({ socketDirectory, port }: Pick<LandingReport, 'socketDirectory' | 'port'>, sql: string): Promise<string> {
     await using connection = await connectServer({ host: socketDirectory, port, user: demoAdmin, database: 'postgres' });
     return (await connection.queryFirstValue(sql)) ?? '';
   }

@@ -38,14 +38,17 @@ export interface RestoredCopy extends AsyncDisposable {
 
 const boundMs = 20_000;
 
-export async function createPitrScene(installation: PostgresInstallation): Promise<PitrScene> {
+export async function createPitrScene(
+  installation: PostgresInstallation,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<PitrScene> {
   const directory = await mkdtemp(join(tmpdir(), 'wb-pitr-'));
   const archive = join(directory, 'archive');
   mkdirSync(archive);
   const source = await createTestCluster({
     installation,
     name: 'pitr',
-    settings: { archive_mode: 'on', archive_command: `test ! -f ${archive}/%f && cp %p ${archive}/%f`, max_connections: 33 },
+    settings: { archive_mode: 'on', archive_command: `test ! -f ${archive}/%f && cp %p ${archive}/%f`, max_connections: 33, ...settings },
   });
   await source.query(`CREATE TABLE t (name text)`);
   await source.query(`INSERT INTO t VALUES ('before backup')`);
@@ -119,6 +122,7 @@ async function restoredCopy({ installation, backup, directory, archive }: CopyPl
     clusterName: 'copy',
     restoreCommand: `cp "${archive}/%f" "%p"`,
     target: { kind: 'latest' },
+    timeline: 'latest',
     atTarget: 'promote',
     adminRole: 'admin',
     temporaryRole: 'walkback_tmp_1',
