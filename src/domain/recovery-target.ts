@@ -143,7 +143,7 @@ function instantIn(text: string, now: Date): Instant {
 
 function checkedXid(xid: string): string {
   if (typeof xid === 'string' && xidPattern.test(xid) && BigInt(xid) % epochXids >= firstNormalXid) return xid;
-  throw new WalkbackError('INVALID_REQUEST', `"${String(xid).slice(0, 40)}" is not the id of a transaction: a decimal number, from 3 on.`);
+  throw new WalkbackError('INVALID_REQUEST', `"${xid}" is not the id of a transaction: a decimal number, from 3 on.`);
 }
 
 function assertStopsAtOnePlace(target: RecoveryTarget): void {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { classifyEarlyEnd, type EarlyEndFacts } from '../../src/domain/early-end.ts';
 import { commitStampMarginMs } from '../../src/domain/recovery-target.ts';
-import { instantOf, parseInstant } from '../../src/domain/instant.ts';
+import { instantOf } from '../../src/domain/instant.ts';
 import { positionIn, segment } from './support/archive.ts';
 
 const targetMs = Date.parse('2026-11-22T11:57:00Z');
