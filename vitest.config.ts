@@ -9,7 +9,10 @@ export default defineConfig({
         // Seconds, not minutes: what needs a server of PostgreSQL or Temporal is an integration test.
         test: {
           name: 'unit',
-          include: ['test/{domain,storage,archive,postgres,agent,config,client,cli,workflows,bench}/**/*.test.ts', 'test/tidy.test.ts'],
+          include: [
+            'test/{domain,storage,archive,postgres,agent,config,client,cli,processes,workflows,bench}/**/*.test.ts',
+            'test/tidy.test.ts',
+          ],
           exclude: ['test/postgres/server/**'],
           testTimeout: 30_000,
         },

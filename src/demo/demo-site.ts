@@ -29,6 +29,10 @@ export interface DemoSiteOptions {
   readonly pageChecksums?: boolean;
   /** Variables of the worker and the agent: options of walkback.yaml that are not the site's own. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Archives of clusters that do not run, by their names, as URLs. */
+  readonly archives?: Readonly<Record<string, string>>;
+  /** Installations beside the source's, for restores of other majors. */
+  readonly otherInstallations?: readonly PostgresInstallation[];
   /** Default: the endpoint that the environment names, else one of the site's own. */
   readonly startS3?: () => Promise<LocalS3>;
   readonly signal?: AbortSignal;
@@ -87,7 +91,7 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
   ]);
   const restored: string[] = [];
   stack.defer(() => stopServers([source.dataDirectory, ...restored]));
-  const configFile = await writeConfiguration({ directory, installation, s3, source });
+  const configFile = await writeConfiguration({ directory, installation, s3, source, options });
   const environment = { ...options.environment, ...s3.environment, TEMPORAL_ADDRESS: temporal.address, WALKBACK_CONFIG: configFile };
   const processes = new Map<string, DemoProcess>();
   stack.defer(async () => void (await Promise.all([...processes.values()].map((running) => running.stop()))));
@@ -181,15 +185,21 @@ interface SiteParts {
   readonly installation: PostgresInstallation;
   readonly s3: LocalS3;
   readonly source: DemoSite['source'];
+  readonly options: DemoSiteOptions;
 }
 
-async function writeConfiguration({ directory, installation, s3, source }: SiteParts): Promise<string> {
+async function writeConfiguration({ directory, installation, s3, source, options }: SiteParts): Promise<string> {
   const configFile = join(directory, 'walkback.yaml');
   const stateDirectory = join(directory, 'agent');
   await mkdir(stateDirectory, { mode: 0o700 });
   const { endpoint, region } = s3.settings;
+  const binDirectories = [installation, ...(options.otherInstallations ?? [])].map(({ binDirectory }) => binDirectory);
+  const absent = Object.entries(options.archives ?? {}).map(([name, archive]) => [
+    name,
+    { archive, data_directory: join(directory, 'gone', name), user: demoAdmin },
+  ]);
   const configuration = {
-    host: { id: demoHost, state_directory: stateDirectory, postgres_bin_directories: [installation.binDirectory] },
+    host: { id: demoHost, state_directory: stateDirectory, postgres_bin_directories: binDirectories },
     storage: {
       prefix: s3.url(''),
       ...(endpoint === undefined ? {} : { endpoint, force_path_style: true }),
@@ -197,6 +207,7 @@ async function writeConfiguration({ directory, installation, s3, source }: SiteP
     },
     clusters: {
       [source.name]: { data_directory: source.dataDirectory, socket_directory: directory, port: source.server.port, user: demoAdmin },
+      ...Object.fromEntries(absent),
     },
   };
   await writeFile(configFile, stringify(configuration));

@@ -48,8 +48,11 @@ export interface RestoreRequest {
   readonly listenAddresses?: string;
   /** Networks that may log in, in CIDR form. Default: loopback only. */
   readonly allowFrom?: readonly string[];
-  /** `keep`: the source runs on, its WAL is flushed; `stop`: it is shut down first. Default keep. */
-  readonly source?: 'keep' | 'stop';
+  /**
+   * `keep`: the source runs on, its WAL is flushed; `stop`: it is shut down first; `leave`: it is not asked for anything, and may be gone. Default
+   * keep.
+   */
+  readonly source?: 'keep' | 'stop' | 'leave';
   /** Default promote-if-complete. */
   readonly onEarlyEnd?: EarlyEndPolicy;
   /** Default promote. */
@@ -134,7 +137,7 @@ function problemsOf(request: RestoreRequest): string[] {
       (request.decisionWithinMinutes > 0 && request.decisionWithinMinutes <= decisionMaximumMinutes),
     `decisionWithinMinutes: a number above 0, at most ${decisionMaximumMinutes}`,
   );
-  check(isOneOf(request.source, ['keep', 'stop']), 'source: keep or stop');
+  check(isOneOf(request.source, ['keep', 'stop', 'leave']), 'source: keep, stop or leave');
   check(isOneOf(request.onEarlyEnd, earlyEndPolicies), `onEarlyEnd: ${earlyEndPolicies.join(', ')}`);
   check(isOneOf(request.atTarget, ['promote', 'pause']), 'atTarget: promote or pause');
   check(

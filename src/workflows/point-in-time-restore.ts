@@ -125,6 +125,7 @@ async function giveBack(host: ReturnType<typeof hostActivities>, claim: RestoreJ
 
 /** Makes the source close its WAL, so that the archive holds every commit up to the target. A source that does not answer is no reason to stop. */
 async function closeSourceWal(request: CompleteRestoreRequest, planned: PlannedRestore, steps: Steps): Promise<SourceProof | undefined> {
+  if (request.source === 'leave') return undefined;
   const { cluster, archiveUrl, host } = planned.source;
   const source = hostActivities(hostTaskQueue(host));
   if (request.source === 'stop') {

@@ -17,7 +17,7 @@ interface RestoreOptions extends CommonOptions {
   readonly dataDirectory: string;
   readonly port: number;
   readonly host?: string;
-  readonly source: 'keep' | 'stop';
+  readonly source: 'keep' | 'stop' | 'leave';
   readonly onEarlyEnd: EarlyEndPolicy;
   readonly exclusive?: boolean;
   readonly timeline?: TargetTimeline;
@@ -57,7 +57,11 @@ export function addRestoreCommands(program: Command): void {
     .requiredOption('--data-directory <path>', 'where to restore, on the host; absent or empty')
     .requiredOption('--port <port>', 'port of the restored cluster', parsePort)
     .option('--host <id>', "host to restore on; default: the source's")
-    .addOption(new Option('--source <what>', 'keep the source running, or stop it first').choices(['keep', 'stop']).default('keep'))
+    .addOption(
+      new Option('--source <what>', 'keep the source running, stop it first, or leave it alone: it may be gone')
+        .choices(['keep', 'stop', 'leave'])
+        .default('keep'),
+    )
     .addOption(
       new Option('--at-target <what>', 'promote, or pause for a look and a decision').choices(['promote', 'pause']).default('promote'),
     )

@@ -1,0 +1,137 @@
+/** Archives that stock tools wrote come back through the whole restore, row by row, though their clusters are gone. */
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { demoHost, type DemoSite, startDemoSite } from '../../src/demo/demo-site.ts';
+import { findPostgresInstallations } from '../../src/demo/local-services/find-tools.ts';
+import { freePort } from '../../src/demo/local-services/free-port.ts';
+import { startLocalS3 } from '../../src/demo/local-services/local-s3.ts';
+import type { Instant } from '../../src/domain/instant.ts';
+import type { LandingReport } from '../../src/domain/landing-report.ts';
+import type { DataCheck, RestoreRequest } from '../../src/domain/restore-request.ts';
+import { writeFileDurably } from '../../src/files/durable-file.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../harness/temp.ts';
+import { fixtures } from '../harness/wal-g.ts';
+
+/** The state of the source at an instant (shared/fixtures/README.md). */
+interface Facts {
+  readonly now: Instant;
+  readonly customers: number;
+  readonly big: number;
+  readonly big_md5: string;
+  readonly customers_md5: string;
+}
+
+/** What a fixture's JSON says. */
+interface Fixture {
+  readonly name: string;
+  readonly postgres: number;
+  readonly key: string;
+  readonly atA: Facts;
+  readonly beforeDrop: Facts;
+  readonly dropXid: string;
+  readonly afterLastCommit: Instant;
+  readonly roles: { readonly shop_owner: string };
+}
+
+const names = ['walg-lz4-full', 'walg-brotli-sodium', 'wale-lzo'] as const;
+const installations = await findPostgresInstallations(process.env);
+
+describe.skipIf(fixtures === undefined)('an archive that another tool wrote', () => {
+  let directory: TemporaryDirectory;
+  let site: DemoSite;
+  const known = new Map<string, Fixture>();
+
+  beforeAll(async () => {
+    directory = await temporaryDirectory('foreign');
+    for (const name of names) {
+      known.set(name, JSON.parse(await readFile(join(fixtures ?? '', `${name}.json`), 'utf8')) as Fixture);
+      await mkdir(directory.join(name));
+      await execa('tar', ['-xf', join(fixtures ?? '', `${name}.tar`), '--no-same-owner', '-C', directory.join(name)]);
+    }
+    site = await startDemoSite({
+      withUi: false,
+      startS3: () => startLocalS3({}),
+      archives: Object.fromEntries(names.map((name) => [name, pathToFileURL(directory.join(name, 'archive')).href])),
+      otherInstallations: installations,
+      // One key for reading one of them: the others are in plain text, and so is what is written.
+      environment: {
+        WALG_LIBSODIUM_KEY: known.get('walg-brotli-sodium')?.key ?? '',
+        WALG_LIBSODIUM_KEY_TRANSFORM: 'hex',
+        WALKBACK_STORAGE_ENCRYPTION: 'none',
+      },
+    });
+  });
+
+  afterAll(async () => {
+    await site[Symbol.asyncDispose]();
+    await directory.remove();
+  });
+
+  async function restore(fixture: Fixture, suffix: string, wanted: Pick<RestoreRequest, 'target'> & Partial<RestoreRequest>) {
+    const name = `${fixture.name}-${suffix}`;
+    const dataDirectory = join(site.directory, name);
+    site.restored.push(dataDirectory);
+    const handle = await site.client.startRestore({
+      cluster: fixture.name,
+      host: demoHost,
+      name,
+      dataDirectory,
+      port: await freePort(),
+      source: 'leave',
+      ...wanted,
+    });
+    return await handle.result();
+  }
+
+  describe.each(names)('%s', (name) => {
+    const present = installations.some(({ major }) => major === (name === 'wale-lzo' ? 14 : 15));
+    if (!present) process.stderr.write(`\n*** SKIPPED: ${name} needs a PostgreSQL that is not here ***\n\n`);
+
+    it.skipIf(!present)('comes back as it was at two instants, and at its end only when that is asked for', async () => {
+      const fixture = known.get(name)!;
+      const oldPasswordFile = join(site.directory, `${name}.old`);
+      await writeFileDurably(oldPasswordFile, fixture.roles.shop_owner);
+      const before = await readdir(directory.join(name), { recursive: true });
+      const afterAll = { kind: 'time', time: fixture.afterLastCommit } as const;
+      const swap = { role: 'shop_owner', newName: 'shop_owner_again', password: { kind: 'generate' }, oldPasswordFile } as const;
+      const [atA, beforeDrop, unproven, promoted] = await Promise.all([
+        restore(fixture, 'a', { target: { kind: 'time', time: fixture.atA.now }, checks: checksOf(fixture.atA), roles: [swap] }),
+        restore(fixture, 'b', { target: { kind: 'time', time: fixture.beforeDrop.now }, checks: checksOf(fixture.beforeDrop) }),
+        restore(fixture, 'c', { target: afterAll }).catch((error: unknown) => error),
+        restore(fixture, 'd', { target: afterAll, onEarlyEnd: 'promote', checks: [dropped, bigCount(fixture.beforeDrop.big + 1)] }),
+      ]);
+      for (const report of [atA, beforeDrop]) assertLanded(report, 'target-reached');
+      expect(atA.roles).toMatchObject([{ newName: 'shop_owner_again', oldPasswordRefused: true, oldPasswordProof: 'login-attempt' }]);
+      expect(beforeDrop.firstCommitLeftOut?.xid).toBe(fixture.dropXid);
+      expect(unproven).toMatchObject({ code: 'TARGET_NOT_PROVEN', message: expect.stringContaining('It is not proven to be complete') });
+      assertLanded(promoted, 'ended-early-not-proven');
+      expect(promoted.earlyEndDoubt).toContain('the source could not be asked');
+      expect(await readdir(directory.join(name), { recursive: true })).toEqual(before);
+    });
+  });
+});
+
+function assertLanded(report: LandingReport, endReason: LandingReport['endReason']): void {
+  expect(report).toMatchObject({ endReason, timeline: 2, sourceFlushed: false });
+  expect(report.checks.every(({ ok }) => ok)).toBe(true);
+}
+
+const dropped: DataCheck = { sql: `SELECT to_regclass('customers')`, expected: null };
+
+/** After the drop one row more was committed. */
+function bigCount(count: number): DataCheck {
+  return { sql: 'SELECT count(*) FROM big', expected: String(count) };
+}
+
+function checksOf(facts: Facts): DataCheck[] {
+  const customers = `string_agg(user_id||username||email||registration_date::text, ',' ORDER BY user_id)`;
+  return [
+    bigCount(facts.big),
+    { sql: 'SELECT count(*) FROM customers', expected: String(facts.customers) },
+    { sql: `SELECT md5(string_agg(n||t, ',' ORDER BY n)) FROM big`, expected: facts.big_md5 },
+    { sql: `SELECT md5(${customers}) FROM customers`, expected: facts.customers_md5 },
+  ];
+}
