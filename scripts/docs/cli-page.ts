@@ -6,7 +6,7 @@ const helpWidth = 110;
 /** The order of a life with walkback. */
 const groups = [
   { title: 'Processes', names: ['worker', 'agent'] },
-  { title: 'Archive', names: ['enable', 'backup', 'backups', 'restore-point'] },
+  { title: 'Archive', names: ['enable', 'probe', 'backup', 'backups', 'restore-point'] },
   { title: 'Restore', names: ['restore', 'status', 'promote', 'advance', 'retry', 'abort', 'cancel'] },
   { title: 'Schedules', names: ['schedule set', 'schedule list', 'schedule pause', 'schedule resume', 'schedule trigger', 'schedule delete'] },
   { title: 'To look at', names: ['demo'] },

@@ -16,6 +16,7 @@ import { launchLogFile } from '../postgres/recovery-settings.ts';
 import { readRecoveryProgress, resumeReplay } from '../postgres/recovery-progress.ts';
 import { updateMarker } from '../postgres/restore-marker.ts';
 import { type RoleReplacement, swapRoles } from '../postgres/roles.ts';
+import { copyCapabilities } from '../storage/capability-record.ts';
 import { type ActivityStep, runActivity } from './activity.ts';
 import { awaitRecovery } from './await-recovery.ts';
 import type { HostDependencies } from './dependencies.ts';
@@ -152,6 +153,7 @@ async function openToClients(
   const { systemIdentifier, walSegmentBytes } = await readControlData(dataDirectory);
   const listenAddresses = request.listenAddresses ?? dependencies.listenAddresses;
   const socketDirectory = socketDirectoryOf(dependencies, job);
+  await copyCapabilities(dependencies.openStore(job.archiveUrl), dependencies.openStore(job.childArchiveUrl), step);
   await dependencies.walService.registerCluster({
     name,
     dataDirectory,

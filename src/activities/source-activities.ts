@@ -24,6 +24,7 @@ import { awaitSegmentsArchived } from './wal-arrival.ts';
 import { assertWritable } from '../archive/encryption.ts';
 import { readRestorePoint, recordRestorePoint, restorePointExists } from '../archive/restore-points.ts';
 import { createWalArchive } from '../archive/wal-archive.ts';
+import { probeAndRecord } from '../storage/capability-record.ts';
 import type { RestorePoint } from '../domain/restore-point.ts';
 import { createRestorePoint } from '../postgres/restore-point.ts';
 
@@ -42,7 +43,8 @@ export function createSourceActivities(
     flushSource: (input) => runActivity((step) => flushSource(dependencies, input, step)),
     stopSource: (input) => runActivity((step) => stopSource(dependencies, input, step)),
     createRestorePoint: (input) => runActivity((step) => makeRestorePoint(dependencies, input, step.signal)),
-    configureArchiving: ({ cluster }) => runActivity(() => configureArchiving(dependencies, cluster)),
+    configureArchiving: ({ cluster, archiveUrl }) =>
+      runActivity((step) => configureArchiving(dependencies, { name: cluster, archiveUrl }, step)),
     restartSource: ({ cluster }) => runActivity((step) => restartSource(dependencies, cluster, step)),
     proveArchiving: ({ cluster, archiveUrl }) =>
       runActivity(async (step) => {
@@ -208,12 +210,18 @@ function assertArchives(facts: ServerFacts, cluster: string): void {
 /** How long a segment may stay open on a source that writes little: bounds what a lost host can lose. */
 const archiveTimeoutSeconds = 60;
 
-async function configureArchiving(dependencies: HostDependencies, name: string): Promise<ArchivingState> {
+/** The store is probed first: from the first segment on, it is written to as it has to be. */
+async function configureArchiving(
+  dependencies: HostDependencies,
+  { name, archiveUrl }: { readonly name: string; readonly archiveUrl: string },
+  { signal }: ActivityStep,
+): Promise<ArchivingState> {
   assertWritable(dependencies.cipher);
   const cluster = dependencies.clusterOf(name);
   await using connection = await connectServer(cluster.server);
   const facts = await readServerFacts(connection);
   await assertServed(dependencies, cluster, name);
+  const store = await probeAndRecord(dependencies.openStore(archiveUrl), { signal });
   const wanted = {
     archive_mode: facts.archiveMode === 'off' ? 'on' : facts.archiveMode,
     wal_level: facts.walLevel === 'minimal' ? 'replica' : facts.walLevel,
@@ -235,6 +243,7 @@ async function configureArchiving(dependencies: HostDependencies, name: string):
   return {
     restartNeeded: changed.includes('archive_mode') || changed.includes('wal_level') || (await restartPending(connection)),
     changed,
+    store,
   };
 }
 

@@ -11,6 +11,7 @@ import type { RecoveryPlan } from '../domain/recovery-plan.ts';
 import type { RecoveryTarget, TargetTimeline } from '../domain/recovery-target.ts';
 import type { RestorePoint } from '../domain/restore-point.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
+import type { StoreCapabilities } from '../domain/store-capabilities.ts';
 import type { WalSegmentName } from '../domain/wal-segment.ts';
 
 /** A result, and on which attempt it was reached. */
@@ -135,6 +136,8 @@ export interface BackupJob {
 export interface ArchivingState {
   readonly restartNeeded: boolean;
   readonly changed: readonly string[];
+  /** What the archive's store enforces; undefined in histories of older agents. */
+  readonly store?: StoreCapabilities;
 }
 
 /** Activities on a database host. */
@@ -204,7 +207,7 @@ export interface HostActivities {
     readonly archiveUrl: string;
     readonly name: string;
   }): Promise<Attempted<RestorePoint>>;
-  /** Sets settings to wanted values. */
+  /** Probes the store and sets settings to wanted values. */
   configureArchiving(input: { readonly cluster: string; readonly archiveUrl: string }): Promise<Attempted<ArchivingState>>;
   /** Restarts only when settings wait for it. */
   restartSource(input: { readonly cluster: string }): Promise<Attempted<null>>;

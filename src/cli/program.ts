@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addArchiveCommands } from './commands/archive.ts';
 import { addDemoCommand } from './commands/demo.ts';
+import { addProbeCommand } from './commands/probe.ts';
 import { addProcessCommands } from './commands/processes.ts';
 import { addDecisionCommands } from './commands/decisions.ts';
 import { addRestoreCommands } from './commands/restore.ts';
@@ -21,6 +22,7 @@ export function createProgram(): Command {
     .exitOverride();
   addProcessCommands(program);
   addArchiveCommands(program);
+  addProbeCommand(program);
   addRestoreCommands(program);
   addDecisionCommands(program);
   addScheduleCommands(program);

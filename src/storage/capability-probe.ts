@@ -1,38 +1,25 @@
 /** What a store really enforces, measured: compatible stores answer 200 to conditions they ignore. */
 import { randomUUID } from 'node:crypto';
-import type { ObjectStore } from './object-store.ts';
-import { readObject } from './object-store.ts';
-
-/** What can be relied on. */
-export interface StoreCapabilities {
-  /** A put with ifAbsent is refused when the key is taken. */
-  readonly conditionalPut: boolean;
-  /** A range is honoured, so that broken downloads can go on where they stopped. */
-  readonly rangedRead: boolean;
-  /** User metadata comes back. */
-  readonly metadata: boolean;
-}
+import type { StoreCapabilities } from '../domain/store-capabilities.ts';
+import { type ObjectStore, readObject } from './object-store.ts';
 
 /** Where the probe writes; every run has a name of its own. */
 const probeFolder = 'walkback_001/probe';
 const probeBytes = Buffer.from('walkback capability probe');
 
 /**
- * Writes, reads and removes one small object. @throws WalkbackError when the store cannot be written to or read from at all
+ * Writes, reads, lists and removes a few small objects. @throws WalkbackError when the store cannot be written to or read from at all
  */
 export async function probeCapabilities(store: ObjectStore): Promise<StoreCapabilities> {
-  const key = `${probeFolder}/${randomUUID()}`;
+  const folder = `${probeFolder}/${randomUUID()}`;
+  const key = `${folder}/metadata`;
   try {
+    const enforced = await store.probe(folder);
     await store.put(key, probeBytes, { metadata: { probe: 'yes' } });
-    const second = await store.put(key, probeBytes, { ifAbsent: true, metadata: { probe: 'yes' } });
     const info = await store.head(key);
-    return {
-      conditionalPut: second === 'exists',
-      rangedRead: await readsRange(store, key),
-      metadata: info?.metadata?.['probe'] === 'yes',
-    };
+    return { ...enforced, rangedRead: await readsRange(store, key), metadata: info?.metadata?.['probe'] === 'yes' };
   } finally {
-    await store.delete([key]);
+    await store.delete([key, `${folder}/object`, `${folder}/deeper/object`]);
   }
 }
 

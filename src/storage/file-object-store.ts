@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { WalkbackError } from '../domain/errors.ts';
+import type { EnforcedByStore } from '../domain/store-capabilities.ts';
 import { rangeBeyondEnd, requireRange } from './byte-range.ts';
 import { cancelled, throwIfCancelled } from './cancellation.ts';
 import { removeFile } from './durable-files.ts';
@@ -104,6 +105,17 @@ export class FileObjectStore implements ObjectStore {
         throw this.#explained(error, 'Removing', this.#urlOf(key));
       }
     }
+  }
+
+  /** A file system takes bytes and no checksum beside them. */
+  async probe(folder: string): Promise<EnforcedByStore> {
+    const key = `${folder}/object`;
+    await this.put(key, Buffer.from('probe'));
+    return {
+      conditionalPut: (await this.put(key, Buffer.from('probe'), { ifAbsent: true })) === 'exists',
+      checksums: 'ignored',
+      delimiterListing: true,
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,6 @@
 /** Objects by key, in S3 or in a directory. Knows nothing of PostgreSQL. */
 import type { Readable } from 'node:stream';
+import type { EnforcedByStore } from '../domain/store-capabilities.ts';
 
 /** What a listing or a head request says of an object. */
 export interface ObjectInfo {
@@ -65,6 +66,8 @@ export interface ObjectStore extends AsyncDisposable {
   list(prefix: string, options?: { readonly shallow?: boolean; readonly signal?: AbortSignal }): AsyncIterable<ObjectInfo>;
   /** Removes objects; a key that is absent is no error. */
   delete(keys: readonly string[]): Promise<void>;
+  /** Finds out what the store enforces, by writing `object` and `deeper/object` below the folder, which the caller removes. */
+  probe(folder: string): Promise<EnforcedByStore>;
 }
 
 /** Reads a whole object of bounded size. @throws RangeError when it is larger than maximumBytes */

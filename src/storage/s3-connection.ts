@@ -5,7 +5,9 @@ import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WalkbackError } from '../domain/errors.ts';
 import { cancelled, throwIfCancelled } from './cancellation.ts';
+import { signPayloadsInThreadPool } from './s3-checksums.ts';
 import { fromS3Error, storeCodeOf } from './s3-errors.ts';
+import { S3Habits } from './s3-habits.ts';
 import type { ResolvedS3Options } from './s3-options.ts';
 
 /** Enough for four uploads of four parts beside as many downloads and WAL; the SDK's own 50 makes requests queue without a word. */
@@ -30,11 +32,13 @@ export interface S3Request {
 export class S3Connection {
   readonly client: S3Client;
   readonly options: ResolvedS3Options;
+  readonly habits: S3Habits;
   readonly #agents: readonly [HttpAgent, HttpsAgent];
 
   constructor(options: ResolvedS3Options) {
     const agentOptions = { keepAlive: true, maxSockets: socketMaximumCount, timeout: idleSocketMs };
     this.options = options;
+    this.habits = new S3Habits({ checksums: options.checksums === 'when-supported', conditions: true, delimiters: true });
     this.#agents = [new HttpAgent({ ...agentOptions }), new HttpsAgent({ ...agentOptions })];
     this.client = createClient(options, this.#agents);
   }
@@ -99,13 +103,14 @@ export class S3Connection {
 }
 
 function createClient(options: ResolvedS3Options, [httpAgent, httpsAgent]: readonly [HttpAgent, HttpsAgent]): S3Client {
-  return new S3Client({
+  const client = new S3Client({
     region: options.region,
     forcePathStyle: options.forcePathStyle,
     maxAttempts: options.maxAttempts,
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
     ...(options.credentials === undefined ? {} : { credentials: options.credentials }),
-    requestChecksumCalculation: options.checksums === 'when-supported' ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED',
+    // Writes bring a checksum of our own, made by native code and only where the store takes it.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
     // Reads ask for the checksum one by one: some stores send that of the whole object with a range, which could never match.
     responseChecksumValidation: 'WHEN_REQUIRED',
     // With it the SDK makes a new connection for every large upload.
@@ -121,4 +126,6 @@ function createClient(options: ResolvedS3Options, [httpAgent, httpsAgent]: reado
       socketTimeout: 0,
     },
   });
+  signPayloadsInThreadPool(client);
+  return client;
 }

@@ -62,6 +62,9 @@ function reopenFrom(
     const answer = await sendGet(connection, objectKey, { range: { startBytes, endBytes: whole.endBytes }, signal, etag });
     if (answer === undefined) throw replaced(url);
     const source = bodyOf(answer);
+    // A store that ignores ranges sends the very same content from its beginning: IfMatch has made sure of that.
+    if (answer.ContentRange === undefined && answer.ContentLength === whole.endBytes)
+      return Readable.from(withoutFirst(source, startBytes));
     requireRangeHonoured(answer, source, { url, startBytes });
     return source;
   };
@@ -73,16 +76,19 @@ async function sendGet(
   options: { readonly range: ByteRange | undefined; readonly signal: AbortSignal | undefined; readonly etag: string | undefined },
 ): Promise<GetObjectCommandOutput | undefined> {
   const { range, signal, etag } = options;
-  const command = new GetObjectCommand({
-    Bucket: connection.options.bucket,
-    Key: objectKey,
-    ...(range === undefined ? {} : { Range: rangeHeader(range) }),
-    ...(etag === undefined ? {} : { IfMatch: etag }),
-    ...(range === undefined && connection.options.checksums === 'when-supported' ? { ChecksumMode: 'ENABLED' as const } : {}),
-  });
+  const commandOf = (withChecksum: boolean): GetObjectCommand =>
+    new GetObjectCommand({
+      Bucket: connection.options.bucket,
+      Key: objectKey,
+      ...(range === undefined ? {} : { Range: rangeHeader(range) }),
+      ...(etag === undefined ? {} : { IfMatch: etag }),
+      ...(withChecksum ? { ChecksumMode: 'ENABLED' as const } : {}),
+    });
   try {
-    return await connection.run({ operation: 'GetObject', objectKey, signal }, (sendOptions) =>
-      connection.client.send(command, sendOptions),
+    return await connection.habits.send(range === undefined ? ['checksums'] : [], ({ checksums }) =>
+      connection.run({ operation: 'GetObject', objectKey, signal }, (sendOptions) =>
+        connection.client.send(commandOf(checksums && range === undefined), sendOptions),
+      ),
     );
   } catch (error) {
     const status = httpStatusOf(error);
@@ -90,6 +96,15 @@ async function sendGet(
     if (status === 412) throw replaced(connection.url(objectKey), error);
     if (status === 416 && range !== undefined) throw rangeBeyondEnd(connection.url(objectKey), range.startBytes, error);
     throw error;
+  }
+}
+
+/** Reads on without the bytes that were received before. */
+async function* withoutFirst(source: Readable, skippedBytes: number): AsyncGenerator<Buffer> {
+  let remainingBytes = skippedBytes;
+  for await (const chunk of source as AsyncIterable<Buffer>) {
+    if (chunk.length > remainingBytes) yield chunk.subarray(remainingBytes);
+    remainingBytes = Math.max(0, remainingBytes - chunk.length);
   }
 }
 

@@ -2,12 +2,18 @@
 import { HeadObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
 import type { HeadObjectCommandOutput, ListObjectsV2CommandOutput, PutObjectCommandInput } from '@aws-sdk/client-s3';
 import { WalkbackError } from '../domain/errors.ts';
+import type { EnforcedByStore } from '../domain/store-capabilities.ts';
 import { requireRange } from './byte-range.ts';
+import { capabilitiesKey, readRecordedCapabilities } from './capability-record.ts';
 import { requireKey, requireMetadata } from './object-key.ts';
 import type { ByteRange, ObjectBody, ObjectInfo, ObjectStore, ObjectUpload, PutOptions } from './object-store.ts';
+import { RecentWrites } from './recent-writes.ts';
+import { crc32Base64 } from './s3-checksums.ts';
 import { S3Connection } from './s3-connection.ts';
 import { S3Remover } from './s3-delete.ts';
 import { httpStatusOf } from './s3-errors.ts';
+import type { RequestForm } from './s3-habits.ts';
+import { probeS3 } from './s3-probe.ts';
 import { openS3Object } from './s3-get.ts';
 import { resolveS3Options } from './s3-options.ts';
 import type { S3StoreOptions } from './s3-options.ts';
@@ -25,6 +31,8 @@ export function createS3ObjectStore(options: S3StoreOptions): S3ObjectStore {
 export class S3ObjectStore implements ObjectStore {
   readonly #connection: S3Connection;
   readonly #remover: S3Remover;
+  readonly #recent = new RecentWrites();
+  #recordRead: Promise<void> | undefined;
 
   constructor(connection: S3Connection) {
     this.#connection = connection;
@@ -38,22 +46,13 @@ export class S3ObjectStore implements ObjectStore {
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<ObjectInfo | 'exists'> {
     const objectKey = this.#objectKey(key);
     requireMetadata(options.metadata);
-    const command = new PutObjectCommand({
-      ...this.#target(objectKey),
-      ...this.#objectHeaders(options.metadata),
-      Body: bytes,
-      ContentLength: bytes.length,
-      ...(options.ifAbsent === true ? { IfNoneMatch: '*' } : {}),
-    });
-    try {
-      const answer = await this.#connection.runConditional({ operation: 'PutObject', objectKey, signal: options.signal }, (sendOptions) =>
-        this.#connection.client.send(command, sendOptions),
-      );
-      return { key, sizeBytes: bytes.length, etag: answer.ETag, lastModified: wholeSecondsNow(), metadata: options.metadata ?? {} };
-    } catch (error) {
-      if (options.ifAbsent === true && httpStatusOf(error) === 412) return 'exists';
-      throw error;
-    }
+    if (options.ifAbsent === true) await (this.#recordRead ??= this.#readRecord(options.signal));
+    const parts: readonly (keyof RequestForm)[] = options.ifAbsent === true ? ['checksums', 'conditions'] : ['checksums'];
+    const info = await this.#connection.habits.send(parts, (form) => this.#putInForm(key, bytes, { ...options, objectKey, form }));
+    this.#recent.note(key);
+    // What was just written holds from the next write on.
+    if (key === capabilitiesKey) this.#recordRead = undefined;
+    return info;
   }
 
   async openUpload(key: string, options: Omit<PutOptions, 'ifAbsent'> = {}): Promise<ObjectUpload> {
@@ -63,7 +62,10 @@ export class S3ObjectStore implements ObjectStore {
       objectKey,
       objectHeaders: this.#objectHeaders(options.metadata),
       signal: options.signal,
-      toInfo: (facts) => ({ key, lastModified: wholeSecondsNow(), metadata: options.metadata ?? {}, ...facts }),
+      toInfo: (facts) => {
+        this.#recent.note(key);
+        return { key, lastModified: wholeSecondsNow(), metadata: options.metadata ?? {}, ...facts };
+      },
       putWhole: async (bytes) => {
         const info = await this.put(key, bytes, options);
         if (info === 'exists')
@@ -76,7 +78,7 @@ export class S3ObjectStore implements ObjectStore {
 
   async get(key: string, options: { readonly range?: ByteRange; readonly signal?: AbortSignal } = {}): Promise<ObjectBody | undefined> {
     requireRange(options.range);
-    const opened = await openS3Object(this.#connection, this.#objectKey(key), options);
+    const opened = await this.#recent.ask(key, () => openS3Object(this.#connection, this.#objectKey(key), options), options.signal);
     if (opened === undefined) return undefined;
     return { info: toInfo(key, opened.answer, opened.sizeBytes), body: opened.body };
   }
@@ -98,17 +100,74 @@ export class S3ObjectStore implements ObjectStore {
     let continuationToken: string | undefined;
     do {
       const page = await this.#listPage(prefix, { ...options, continuationToken });
-      for (const object of page.Contents ?? []) yield this.#toListed(object);
+      for (const object of page.Contents ?? []) {
+        const listed = this.#toListed(object);
+        // Some stores do not know the delimiter and list what lies deeper too.
+        if (options.shallow !== true || !listed.key.includes('/', prefix.length)) yield listed;
+      }
       continuationToken = page.IsTruncated === true ? requireToken(page, this.url) : undefined;
     } while (continuationToken !== undefined);
   }
 
   async delete(keys: readonly string[]): Promise<void> {
+    for (const key of keys) this.#recent.forget(key);
     await this.#remover.remove(keys.map((key) => this.#objectKey(key)));
+  }
+
+  async probe(folder: string): Promise<EnforcedByStore> {
+    return await probeS3(this.#connection, this.#objectKey(folder));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#connection.close();
+  }
+
+  /**
+   * One write. A store that does not honour conditions is asked before whether the key is taken: whoever writes between the question and the write
+   * is overwritten, which only a store with conditions can prevent.
+   */
+  async #putInForm(
+    key: string,
+    bytes: Uint8Array,
+    options: PutOptions & { readonly objectKey: string; readonly form: RequestForm },
+  ): Promise<ObjectInfo | 'exists'> {
+    const { objectKey, metadata, form, signal } = options;
+    const isConditional = options.ifAbsent === true && form.conditions;
+    if (options.ifAbsent === true && !isConditional && (await this.head(key, signal === undefined ? {} : { signal })) !== undefined)
+      return 'exists';
+    const command = new PutObjectCommand({
+      ...this.#target(objectKey),
+      ...this.#objectHeaders(metadata),
+      Body: bytes,
+      ContentLength: bytes.length,
+      ...(form.checksums ? { ChecksumCRC32: crc32Base64(bytes) } : {}),
+      ...(isConditional ? { IfNoneMatch: '*' } : {}),
+    });
+    try {
+      const answer = await this.#connection.runConditional({ operation: 'PutObject', objectKey, signal }, (sendOptions) =>
+        this.#connection.client.send(command, sendOptions),
+      );
+      return { key, sizeBytes: bytes.length, etag: answer.ETag, lastModified: wholeSecondsNow(), metadata: metadata ?? {} };
+    } catch (error) {
+      if (isConditional && httpStatusOf(error) === 412) return 'exists';
+      throw error;
+    }
+  }
+
+  /** A store that ignores conditions answers 200 as if it had honoured them: only a probe can tell, and it has written down what it found. */
+  async #readRecord(signal: AbortSignal | undefined): Promise<void> {
+    try {
+      const known = await readRecordedCapabilities(this, signal === undefined ? {} : { signal });
+      if (known === undefined) return;
+      const { habits } = this.#connection;
+      habits.adopt({
+        conditions: habits.form.conditions && known.conditionalPut,
+        checksums: habits.form.checksums && known.checksums !== 'refused',
+      });
+    } catch (error) {
+      this.#recordRead = undefined;
+      throw error;
+    }
   }
 
   /** A 404 to HeadObject has no body and may as well mean the bucket, or a proxy: only GetObject's code proves that it is the key. */
@@ -122,16 +181,18 @@ export class S3ObjectStore implements ObjectStore {
     prefix: string,
     options: { readonly shallow?: boolean; readonly signal?: AbortSignal; readonly continuationToken: string | undefined },
   ): Promise<ListObjectsV2CommandOutput> {
-    const command = new ListObjectsV2Command({
-      Bucket: this.#connection.options.bucket,
-      Prefix: this.#rootKey + prefix,
-      MaxKeys: listPageMaximumCount,
-      ...(options.shallow === true ? { Delimiter: '/' } : {}),
-      ...(options.continuationToken === undefined ? {} : { ContinuationToken: options.continuationToken }),
+    const { habits, client, options: connected } = this.#connection;
+    return await habits.send(options.shallow === true ? ['delimiters'] : [], async ({ delimiters }) => {
+      const command = new ListObjectsV2Command({
+        Bucket: connected.bucket,
+        Prefix: this.#rootKey + prefix,
+        MaxKeys: listPageMaximumCount,
+        ...(options.shallow === true && delimiters ? { Delimiter: '/' } : {}),
+        ...(options.continuationToken === undefined ? {} : { ContinuationToken: options.continuationToken }),
+      });
+      const request = { operation: 'ListObjectsV2', objectKey: this.#rootKey + prefix, signal: options.signal };
+      return await this.#connection.run(request, (sendOptions) => client.send(command, sendOptions));
     });
-    return this.#connection.run({ operation: 'ListObjectsV2', objectKey: this.#rootKey + prefix, signal: options.signal }, (sendOptions) =>
-      this.#connection.client.send(command, sendOptions),
-    );
   }
 
   #toListed(object: NonNullable<ListObjectsV2CommandOutput['Contents']>[number]): ObjectInfo {

@@ -7,11 +7,12 @@ import {
 } from '@aws-sdk/client-s3';
 import type { CompletedPart, CreateMultipartUploadCommandInput } from '@aws-sdk/client-s3';
 import { createHash } from 'node:crypto';
-import { crc32 } from 'node:zlib';
 import { WalkbackError } from '../domain/errors.ts';
 import type { ObjectInfo, ObjectUpload } from './object-store.ts';
+import { crc32Base64 } from './s3-checksums.ts';
 import type { S3Connection } from './s3-connection.ts';
 import { storeCodeOf } from './s3-errors.ts';
+import { isRefusal } from './s3-habits.ts';
 
 /** S3's limit ("Multipart upload limits" of the S3 user guide). */
 const partMaximumCount = 10_000;
@@ -40,6 +41,8 @@ export class S3Upload implements ObjectUpload {
   readonly #freeBuffers: Buffer[] = [];
   readonly #parts: CompletedPart[] = [];
   #uploadId: string | undefined;
+  /** Parts bring a checksum: decided when the upload is made, since stores refuse one without the other. */
+  #hasChecksums = false;
   #buffer: Buffer;
   #filledBytes = 0;
   #sentBytes = 0;
@@ -129,17 +132,18 @@ export class S3Upload implements ObjectUpload {
   }
 
   #newPart(partNumber: number, bytes: Buffer): { readonly bytes: Buffer; readonly completed: CompletedPart } {
-    const checksum = this.#connection.options.checksums === 'when-supported' ? { ChecksumCRC32: crc32Base64(bytes) } : {};
+    const checksum = this.#hasChecksums ? { ChecksumCRC32: crc32Base64(bytes) } : {};
     return { bytes, completed: { PartNumber: partNumber, ...checksum } };
   }
 
   async #create(): Promise<string> {
-    // Part checksums and the algorithm at creation go together: stores refuse one without the other.
-    const algorithm = this.#connection.options.checksums === 'when-supported' ? { ChecksumAlgorithm: 'CRC32' as const } : {};
-    const command = new CreateMultipartUploadCommand({ ...this.#target, ...this.#options.objectHeaders, ...algorithm });
-    const answer = await this.#connection.run(this.#request('CreateMultipartUpload'), (sendOptions) =>
-      this.#connection.client.send(command, sendOptions),
-    );
+    const { habits, client } = this.#connection;
+    const answer = await habits.send(['checksums'], async ({ checksums }) => {
+      const algorithm = checksums ? { ChecksumAlgorithm: 'CRC32' as const } : {};
+      const command = new CreateMultipartUploadCommand({ ...this.#target, ...this.#options.objectHeaders, ...algorithm });
+      this.#hasChecksums = checksums;
+      return await this.#connection.run(this.#request('CreateMultipartUpload'), (sendOptions) => client.send(command, sendOptions));
+    });
     if (answer.UploadId !== undefined) return answer.UploadId;
     throw new WalkbackError('STORAGE_UNREACHABLE', `CreateMultipartUpload of ${this.#url} was answered without an upload id.`);
   }
@@ -152,10 +156,16 @@ export class S3Upload implements ObjectUpload {
       UploadId: uploadId,
       Body: part.bytes,
     });
-    const answer = await this.#connection.run(this.#request('UploadPart'), (sendOptions) =>
-      this.#connection.client.send(command, sendOptions),
-    );
-    part.completed.ETag = answer.ETag;
+    try {
+      const answer = await this.#connection.run(this.#request('UploadPart'), (sendOptions) =>
+        this.#connection.client.send(command, sendOptions),
+      );
+      part.completed.ETag = answer.ETag;
+    } catch (error) {
+      // A store that takes an upload with checksums and then refuses its parts: the next upload comes without.
+      if (this.#hasChecksums && isRefusal(error)) this.#connection.habits.adopt({ checksums: false });
+      throw error;
+    }
   }
 
   async #completeMultipart(): Promise<ObjectInfo> {
@@ -196,12 +206,6 @@ export class S3Upload implements ObjectUpload {
       hint: 'Raise the storage option partBytes.',
     });
   }
-}
-
-function crc32Base64(bytes: Uint8Array): string {
-  const value = Buffer.alloc(4);
-  value.writeUInt32BE(crc32(bytes));
-  return value.toString('base64');
 }
 
 /** The tag that S3 gives: the MD5 of the parts' MD5s and their number, where the parts' tags are MD5s. */

@@ -3,6 +3,7 @@ import type { BaseBackup, PageDamage } from '../domain/base-backup.ts';
 import type { LandingReport, StepReport } from '../domain/landing-report.ts';
 import type { RecoveryTarget } from '../domain/recovery-target.ts';
 import type { RestoreRequest } from '../domain/restore-request.ts';
+import type { StoreCapabilities } from '../domain/store-capabilities.ts';
 
 /** Temporal's workflow types are the names of the exported functions. */
 export const workflowTypes = {
@@ -131,6 +132,8 @@ export interface EnableArchivingReport {
   readonly restarted: boolean;
   /** A segment that arrived in the archive afterwards. */
   readonly provenBySegment: string;
+  /** What the archive's store enforces; null when an older agent did not say. */
+  readonly store: StoreCapabilities | null;
   readonly steps: readonly StepReport[];
 }
 

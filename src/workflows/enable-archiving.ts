@@ -29,7 +29,13 @@ export async function enableArchiving(request: EnableArchivingRequest): Promise<
         host.proveArchiving(summary, input),
       );
       steps.enter('done', `${cluster} archives its WAL`);
-      return { changed: state.changed, restarted: state.restartNeeded, provenBySegment: segment, steps: steps.state.steps };
+      return {
+        changed: state.changed,
+        restarted: state.restartNeeded,
+        provenBySegment: segment,
+        store: state.store ?? null,
+        steps: steps.state.steps,
+      };
     } catch (error) {
       steps.enter('failed', isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, place.host).message);
       throw isCancellation(error) ? error : walkbackErrorOf(error, place.host);

@@ -16,6 +16,7 @@ describe('createProgram', () => {
         'cancel',
         'demo',
         'enable',
+        'probe',
         'promote',
         'restore',
         'restore-point',

@@ -252,7 +252,12 @@ for (const kind of storeKinds) {
     });
 
     it('probeCapabilities finds all that is needed and leaves nothing', async () => {
-      expect(await probeCapabilities(store)).toEqual({ conditionalPut: true, rangedRead: true, metadata: true });
+      expect(await probeCapabilities(store)).toMatchObject({
+        conditionalPut: true,
+        delimiterListing: true,
+        rangedRead: true,
+        metadata: true,
+      });
       expect(await namesOf(store.list('walkback_001/'))).toEqual([]);
     });
   });

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { type BaseBackup, describeDamage } from '../../domain/base-backup.ts';
 import { formatInstant, parseInstant } from '../../domain/instant.ts';
+import { renderCapabilities } from './probe.ts';
 import { configurationOf, optionsOf, outputOf, withClient } from '../context.ts';
 import { follow, noteMissingWorker } from '../follow.ts';
 import { formatBytes, formatDuration, renderTable } from '../output.ts';
@@ -53,7 +54,8 @@ async function enable(
   });
   const changed =
     report.changed.length === 0 ? 'nothing had to change' : `set ${report.changed.join(', ')}${report.restarted ? ' and restarted' : ''}`;
-  output.answer({ ok: true, cluster, ...report }, `${cluster} archives its WAL: ${changed}; segment ${report.provenBySegment} arrived.`);
+  const text = `${cluster} archives its WAL: ${changed}; segment ${report.provenBySegment} arrived.`;
+  output.answer({ ok: true, cluster, ...report }, report.store === null ? text : `${text}\n\n${renderCapabilities(report.store)}`);
 }
 
 async function backup(

@@ -121,11 +121,10 @@ export class BucketFiles {
       const start = Math.max(startBytes - fileStartBytes, 0);
       const end = Math.min(endBytes - fileStartBytes, sizeBytes);
       if (start < end) {
-        yield* createReadStream(join(this.#directory, file), {
-          start,
-          end: end - 1,
-          highWaterMark: readBufferBytes,
-        }) as AsyncIterable<Buffer>;
+        const stream = createReadStream(join(this.#directory, file), { start, end: end - 1, highWaterMark: readBufferBytes });
+        // A reader that goes away while the file is being opened leaves nobody to be told that it is gone too.
+        stream.on('error', () => undefined);
+        yield* stream as AsyncIterable<Buffer>;
       }
       fileStartBytes += sizeBytes;
     }

@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BucketFiles } from './bucket-files.ts';
 import { spoilBody } from './faults.ts';
 import type { Fault, FaultInjector } from './faults.ts';
+import { type S3Quirks, applyQuirks } from './quirks.ts';
 import { listObjects, listObjectsV2 } from './list-operations.ts';
 import { MultipartUploads } from './multipart-operations.ts';
 import { deleteObject, deleteObjects, getObject, headObject, putObject } from './object-operations.ts';
@@ -35,6 +36,7 @@ export interface S3ServerOptions extends S3KeyPair {
   /** The buckets that there are; requests cannot make others. */
   readonly buckets: readonly string[];
   readonly faults?: FaultInjector;
+  readonly quirks?: S3Quirks;
   /** Called after every request. */
   readonly log?: (entry: S3LogEntry) => void;
 }
@@ -142,6 +144,7 @@ class S3Handler {
 
   async #answer(request: S3Request): Promise<S3Answer> {
     verifySignature(request, this.#options);
+    applyQuirks(this.#options.quirks, request);
     const bucket = this.#buckets.get(request.bucket);
     if (bucket === undefined) throw new S3Error('NoSuchBucket', 'The specified bucket does not exist.');
     return this.#perform(request, bucket);

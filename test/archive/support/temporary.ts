@@ -41,6 +41,7 @@ export function watched(store: ObjectStore, before: (operation: 'get' | 'put' | 
       return store.list(prefix, options);
     },
     delete: async (keys) => store.delete(keys),
+    probe: async (folder) => store.probe(folder),
     [Symbol.asyncDispose]: async () => store[Symbol.asyncDispose](),
   };
 }

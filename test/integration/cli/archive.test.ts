@@ -61,7 +61,7 @@ describe('walkback enable, backup, backups', () => {
     expect(outcome.exitCode).toBe(0);
     const document = documentOf(outcome) as EnableDocument;
     expect(new Set(Object.keys(document))).toEqual(await documentedMembers('enable'));
-    expect(document).toMatchObject({ ok: true, cluster: 'shop', restarted: true });
+    expect(document).toMatchObject({ ok: true, cluster: 'shop', restarted: true, store: { conditionalPut: true, checksums: 'enforced' } });
     expect(document.provenBySegment).toMatch(/^[0-9A-F]{24}$/);
     const settings = await settingsOfSource();
     expect(settings).toMatchObject({ archive_mode: 'on', archive_timeout: '1min' });
@@ -73,8 +73,25 @@ describe('walkback enable, backup, backups', () => {
     const startedAt = await startTimeOfSource();
     const outcome = await runCli(site, ['enable', 'shop']);
     expect(outcome.exitCode).toBe(0);
-    expect(outcome.stdout).toMatch(/^shop archives its WAL: nothing had to change; segment [0-9A-F]{24} arrived\.$/);
+    expect(outcome.stdout).toMatch(/^shop archives its WAL: nothing had to change; segment [0-9A-F]{24} arrived\.\n/);
+    expect(outcome.stdout).toMatch(/^conditional put +enforced +the store itself refuses/m);
     expect(await startTimeOfSource()).toBe(startedAt);
+  });
+
+  it('walkback probe tells what the store enforces, by itself when Temporal is down', async () => {
+    const down = { ...site, environment: { ...site.environment, TEMPORAL_ADDRESS: `127.0.0.1:${await freePort()}` } };
+    const [text, json] = await Promise.all([runCli(down, ['probe', 'shop']), runCli(down, ['probe', 'shop', '--json'])]);
+    const document = documentOf(json) as { readonly store: object };
+    expect(new Set(Object.keys(document))).toEqual(await documentedMembers('probe'));
+    expect(document).toMatchObject({ ok: true, cluster: 'shop', archive: site.s3.url('shop') });
+    expect(document.store).toEqual({
+      conditionalPut: true,
+      checksums: 'enforced',
+      delimiterListing: true,
+      rangedRead: true,
+      metadata: true,
+    });
+    expect(text.stdout).toMatch(/^STORE +FOUND +SO\nconditional put +enforced /);
   });
 
   it('walkback backup tells its steps on stderr and its size on stdout when it waits', async () => {
