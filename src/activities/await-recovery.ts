@@ -7,6 +7,7 @@ import { majorOf } from '../domain/base-backup.ts';
 import { type ErrorCode, isErrorCode, messageOf, WalkbackError } from '../domain/errors.ts';
 import {
   emptyRecoverySummary,
+  insufficientSettingIn,
   type LogRecord,
   recoveryEventOf,
   type RecoverySummary,
@@ -113,14 +114,8 @@ class RecoveryLog {
 async function outcomeOfRunning(watch: RecoveryWatch, log: RecoveryLog): Promise<RecoveryOutcome | undefined> {
   const { summary } = log;
   if (summary.fatal !== undefined) return undefined;
-  if (summary.insufficientSetting !== undefined) {
-    const { name, value, needed } = summary.insufficientSetting;
-    throw new WalkbackError(
-      'RECOVERY_FAILED',
-      `The source raised ${name} to ${needed} after the base backup; recovery runs with ${value} and waits.`,
-      { facts: { name, value, needed } },
-    );
-  }
+  if (summary.insufficientSetting !== undefined)
+    return { kind: 'setting-too-low', setting: summary.insufficientSetting, landing: log.landing(watch.job.plan.timeline) };
   if (summary.paused && summary.stop !== undefined && !watch.resumed)
     return { kind: 'paused', landing: log.landing(watch.job.plan.timeline) };
   if (!summary.complete || !(await hasLeftRecovery(watch))) return undefined;
@@ -146,6 +141,8 @@ async function outcomeOfGone(watch: RecoveryWatch, log: RecoveryLog): Promise<Re
   const { fatal } = log.summary;
   const landing = log.landing(watch.job.plan.timeline);
   if (fatal?.code === 'ended-before-target') return { kind: 'ended-early', landing };
+  const setting = fatal?.code === 'insufficient-settings' ? insufficientSettingIn(fatal.detail) : undefined;
+  if (setting !== undefined) return { kind: 'setting-too-low', setting, landing };
   if (fatal === undefined) return { kind: 'interrupted', reason: 'the server is gone without a word', landing };
   if (fatal.code === 'restore-command-failed') return { kind: 'interrupted', reason: await reasonOfMissingWal(watch, fatal), landing };
   if (passingFatals.has(fatal.code)) return { kind: 'interrupted', reason: fatal.message, landing };

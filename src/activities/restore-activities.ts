@@ -269,6 +269,7 @@ async function configure(
       adminRole: job.adminRole,
       temporaryRole: temporaryRoleOf(job),
       startNumber: start.startNumber,
+      ...(job.minimums === undefined ? {} : { minimums: job.minimums }),
     },
   });
   await updateMarker(dataDirectory, { phase: 'recovering' });

@@ -6,7 +6,7 @@ import type { UploadedBaseBackup } from '../archive/base-backup-push.ts';
 import type { BaseBackup } from '../domain/base-backup.ts';
 import type { SourceProof } from '../domain/early-end.ts';
 import type { CheckReport, LandingReport, RoleReport } from '../domain/landing-report.ts';
-import type { RecoverySummary } from '../domain/recovery-events.ts';
+import type { InsufficientSetting, RecoverySummary } from '../domain/recovery-events.ts';
 import type { RecoveryPlan } from '../domain/recovery-plan.ts';
 import type { RecoveryTarget, TargetTimeline } from '../domain/recovery-target.ts';
 import type { RestorePoint } from '../domain/restore-point.ts';
@@ -90,6 +90,8 @@ export interface RestoreJob {
   readonly timeline: TargetTimeline;
   readonly atTarget: 'promote' | 'pause';
   readonly plan: RecoveryPlan;
+  /** Settings that replay has met a higher value of than the base backup knew. Default: none. */
+  readonly minimums?: Readonly<Record<string, number>>;
 }
 
 /** What the host found before anything was done. */
@@ -106,6 +108,8 @@ export type RecoveryOutcome =
   | { readonly kind: 'paused'; readonly landing: Landing }
   /** "recovery ended before configured recovery target was reached". */
   | { readonly kind: 'ended-early'; readonly landing: Landing }
+  /** The source raised a setting after the base backup; replay goes on once it is raised here too, by a start of the same directory. */
+  | { readonly kind: 'setting-too-low'; readonly setting: InsufficientSetting; readonly landing: Landing }
   /** The server is gone without a reason that forbids another start of the same directory. */
   | { readonly kind: 'interrupted'; readonly reason: string; readonly landing: Landing };
 

@@ -4,6 +4,7 @@ import type { Landing, RecoveryOutcome, RestoreJob } from '../activities/types.t
 import { classifyEarlyEnd, type EarlyEndVerdict, type SourceProof } from '../domain/early-end.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { whyNotLater } from '../domain/landing-proof.ts';
+import type { InsufficientSetting } from '../domain/recovery-events.ts';
 import { describeTarget, type RecoveryTarget } from '../domain/recovery-target.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import type { hostActivities } from './activity-options.ts';
@@ -76,6 +77,7 @@ async function afterOutcome(
   const { goal, earlyEnd } = started;
   if (outcome.kind === 'promoted') return { kind: 'landed', recovered: landed(context.request, goal, outcome.landing, earlyEnd) };
   if (outcome.kind === 'paused') return await afterPause(context, outcome.landing, started);
+  if (outcome.kind === 'setting-too-low') return await afterTooLow(context, outcome.setting, started);
   return await afterEarlyEnd(context, outcome.landing, goal);
 }
 
@@ -103,6 +105,15 @@ async function pauseBeforeStart(startNumber: number, reason: string): Promise<vo
   await sleep(Math.min(restartDelayFirstMs * 2 ** (startNumber - 1), restartDelayMaximumMs), {
     summary: `Start again: ${reason}`.slice(0, 200),
   });
+}
+
+/** Replay waits, or has ended, until the setting is as high as on the source (manual, section 27.4.3). */
+async function afterTooLow({ steps, host }: RecoveryContext, setting: InsufficientSetting, { goal, earlyEnd }: Started): Promise<Next> {
+  const { name, value, needed } = setting;
+  const why = `The source raised ${name} from ${value} to ${needed} after the base backup: start again with that`;
+  await steps.run('raise-setting', why, (summary) => host.stopPostgres(summary, goal.job));
+  const minimums = { ...goal.job.minimums, [name]: needed };
+  return { kind: 'start', goal: { ...goal, job: { ...goal.job, minimums } }, earlyEnd };
 }
 
 async function afterPause(context: RecoveryContext, paused: Landing, { goal, earlyEnd, startNumber }: Started): Promise<Next> {
