@@ -59,6 +59,8 @@ export interface RestoreRequest {
   readonly atTarget?: 'promote' | 'pause';
   /** A restore that waits for a person's decision this long is aborted. Default: it waits for ever. */
   readonly decisionWithinMinutes?: number;
+  /** A host whose agent does not take a step for this long is asked about: retry or abort. Default 10. */
+  readonly hostReturnsWithinMinutes?: number;
   readonly roles?: readonly RoleSwap[];
   /** What happens to login roles not named in `roles`. Default lock. */
   readonly otherLoginRoles?: 'lock' | 'keep';
@@ -69,14 +71,14 @@ export interface RestoreRequest {
 export type CompleteRestoreRequest = Required<Omit<RestoreRequest, OptionalField>> & Pick<RestoreRequest, OptionalField>;
 
 /** Fields that stay away when they are not given. */
-type OptionalField = 'listenAddresses' | 'backup' | 'decisionWithinMinutes';
+type OptionalField = 'listenAddresses' | 'backup' | 'decisionWithinMinutes' | 'hostReturnsWithinMinutes';
 
 const listMaximum = 100;
 const sqlMaximumLength = 4096;
 /** TimeLineID has 32 bits. */
 const timelineMaximum = 0xffff_ffff;
 /** Four weeks. */
-const decisionMaximumMinutes = 40_320;
+const waitMaximumMinutes = 40_320;
 const backupNamePattern = /^base_[0-9A-F]{24}[0-9A-Z_]{0,60}$/;
 const clusterNamePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 const cidrPattern = /^[0-9A-Fa-f.:]+\/\d{1,3}$/;
@@ -132,11 +134,8 @@ function problemsOf(request: RestoreRequest): string[] {
   );
   check(isTimeline(request.timeline), 'timeline: latest, current or a number from 1 on');
   check(request.backup === undefined || backupNamePattern.test(request.backup), 'backup: the name of a base backup');
-  check(
-    request.decisionWithinMinutes === undefined ||
-      (request.decisionWithinMinutes > 0 && request.decisionWithinMinutes <= decisionMaximumMinutes),
-    `decisionWithinMinutes: a number above 0, at most ${decisionMaximumMinutes}`,
-  );
+  check(isWait(request.decisionWithinMinutes), `decisionWithinMinutes: a number above 0, at most ${waitMaximumMinutes}`);
+  check(isWait(request.hostReturnsWithinMinutes), `hostReturnsWithinMinutes: a number above 0, at most ${waitMaximumMinutes}`);
   check(isOneOf(request.source, ['keep', 'stop', 'leave']), 'source: keep, stop or leave');
   check(isOneOf(request.onEarlyEnd, earlyEndPolicies), `onEarlyEnd: ${earlyEndPolicies.join(', ')}`);
   check(isOneOf(request.atTarget, ['promote', 'pause']), 'atTarget: promote or pause');
@@ -227,6 +226,10 @@ function isTarget(target: unknown): boolean {
   if (!isObject(target) || typeof target['kind'] !== 'string' || !Object.hasOwn(fieldOfTarget, target['kind'])) return false;
   const field = fieldOfTarget[target['kind'] as RecoveryTarget['kind']];
   return (field === undefined || typeof target[field] === 'string') && ['boolean', 'undefined'].includes(typeof target['inclusive']);
+}
+
+function isWait(minutes: number | undefined): boolean {
+  return minutes === undefined || (minutes > 0 && minutes <= waitMaximumMinutes);
 }
 
 function isTimeline(timeline: unknown): boolean {

@@ -78,8 +78,21 @@ export function controlActivities(): Summarized<ControlActivities> {
 }
 
 /** The activities of one host. */
-export function hostActivities(taskQueue: string): Summarized<HostActivities> {
-  return proxies<HostActivities>(host, taskQueue);
+export function hostActivities(
+  taskQueue: string,
+  options: { /** Instead of ten. */ readonly hostReturnsWithinMinutes?: number } = {},
+): Summarized<HostActivities> {
+  const { hostReturnsWithinMinutes } = options;
+  return proxies<HostActivities>(hostReturnsWithinMinutes === undefined ? host : withReturn(hostReturnsWithinMinutes), taskQueue);
+}
+
+/** Only steps that wait for a host's return wait longer or shorter. */
+function withReturn(minutes: number): Readonly<Record<keyof HostActivities, ActivityOptions>> {
+  const changed = Object.entries(host).map(([name, options]) => [
+    name,
+    options.scheduleToStartTimeout === hostReturnsWithin ? { ...options, scheduleToStartTimeout: minutes * 60_000 } : options,
+  ]);
+  return Object.fromEntries(changed) as Readonly<Record<keyof HostActivities, ActivityOptions>>;
 }
 
 function proxies<T extends object>(table: Readonly<Record<keyof T, ActivityOptions>>, taskQueue: string | undefined): Summarized<T> {

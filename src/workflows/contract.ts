@@ -53,6 +53,7 @@ export type RestorePhase =
   | 'paused-at-target'
   | 'awaiting-decision'
   | 'advance'
+  | 'host-gone'
   | 'raise-setting'
   | 'drop-target'
   | 'promote'

@@ -11,30 +11,30 @@ import { describeTarget, type RecoveryTarget } from '../domain/recovery-target.t
 import { type CompleteRestoreRequest, completeRestoreRequest } from '../domain/restore-request.ts';
 import { hostTaskQueue } from '../domain/task-queues.ts';
 import { controlActivities, hostActivities } from './activity-options.ts';
-import type { RestorePhase, RestoreRequest } from './contract.ts';
+import type { RestoreRequest } from './contract.ts';
 import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
 import { DecisionDesk } from './decision-desk.ts';
 import { type Goal, recoverToTarget } from './recover-to-target.ts';
 import type { Recovered } from './recovered.ts';
 import { restoreProgress } from './restore-messages.ts';
 import { renderRestoreDetails } from './render-details.ts';
-import { StepRecorder } from './step-recorder.ts';
+import { RestoreSteps } from './restore-steps.ts';
 
 /** Restores a cluster to a target; the result is the landing report. Fails with a code of domain/errors.ts as the failure's type. */
 export async function pointInTimeRestore(input: RestoreRequest): Promise<LandingReport> {
-  const steps = new StepRecorder<RestorePhase>('plan', (state) => renderRestoreDetails(input, state));
+  const steps = new RestoreSteps((state) => renderRestoreDetails(input, state));
   setHandler(restoreProgress, () => steps.state, { description: 'Where the restore stands, and the steps done' });
   const desk = new DecisionDesk(() => steps.state.phase);
   return await failingAsApplicationFailure(() => restore(input, steps, desk));
 }
 
-type Steps = StepRecorder<RestorePhase>;
+type Steps = RestoreSteps;
 
 async function restore(input: RestoreRequest, steps: Steps, desk: DecisionDesk): Promise<LandingReport> {
   const startedMs = Date.now();
   const control = controlActivities();
   const request = completeRestoreRequest(input, new Date());
-  const host = hostActivities(hostTaskQueue(request.host));
+  const host = hostActivities(hostTaskQueue(request.host), request);
 
   const first = await steps.run('plan', `Plan a restore of ${request.cluster} to ${describeTarget(request.target)}`, (summary) =>
     control.planRestore(summary, { request }),
@@ -42,6 +42,7 @@ async function restore(input: RestoreRequest, steps: Steps, desk: DecisionDesk):
   const goal = await claimAndProve(request, first, steps);
   const { job } = goal;
 
+  const hostIsGivenUp = steps.waitForHost({ request, desk });
   try {
     await steps.run('create-data-directory', `Create ${job.dataDirectory}`, (summary) => host.createDataDirectory(summary, job));
     const fetched = await steps.run('fetch-base-backup', `Fetch ${job.plan.backup.name} to ${request.host}`, (summary) =>
@@ -75,6 +76,7 @@ async function restore(input: RestoreRequest, steps: Steps, desk: DecisionDesk):
     steps.enter('done', `${job.name} is open on port ${job.port}`);
     return { ...report, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs };
   } catch (error) {
+    hostIsGivenUp();
     throw await abandon(error, { host, steps, job });
   }
 }

@@ -45,6 +45,7 @@ describe('completeRestoreRequest fills in defaults', () => {
       timeline: 3,
       backup: 'base_000000010000000000000007',
       decisionWithinMinutes: 90,
+      hostReturnsWithinMinutes: 2,
       roles: [{ role: 'app', newName: 'app_1157', password: { kind: 'file', path: '/etc/walkback/app' }, oldPasswordFile: '/etc/old' }],
       otherLoginRoles: 'keep',
       checks: [{ sql: 'SELECT count(*) FROM customers', expected: '5' }],

@@ -104,6 +104,29 @@ describe('a restore that waits for a decision', () => {
     await expect(failing.handle.result()).rejects.toMatchObject({ code: 'TARGET_NOT_PROVEN' });
   });
 
+  it('waits for a person when its host is gone, says so, and goes on with the step when told to retry', async () => {
+    const target = await scene.noteTarget();
+    const { handle } = await scene.restore({
+      name: 'host-away',
+      target: { kind: 'time', time: target.time },
+      atTarget: 'pause',
+      hostReturnsWithinMinutes: 0.02,
+    });
+    await untilPhase(handle, 'paused-at-target');
+    await scene.stop('agent');
+    await handle.promote();
+    await untilPhase(handle, 'host-gone');
+    const { summary, waitingFor } = await handle.progress();
+    expect(summary).toContain('No agent on demo-host took the step promote');
+    expect(waitingFor).toContain('abort');
+    await expect(handle.promote()).rejects.toMatchObject({ code: 'NOT_PAUSED', message: expect.stringContaining('retry, abort') });
+    await scene.start('agent');
+    await handle.retry({ reason: 'the host is back' });
+    const report = await handle.result();
+    expect(await scene.rowsOf(report)).toBe(target.rows);
+    expect(report.decisions.map(({ decision }) => decision)).toEqual(['promote', 'retry']);
+  });
+
   it('refuses a position that the source has not written, before anything is made', async () => {
     const { handle, request } = await scene.restore({ name: 'ahead', target: { kind: 'lsn', lsn: 'FF/0' } });
     await expect(handle.result()).rejects.toMatchObject({ code: 'TARGET_IN_FUTURE', facts: { target: 'FF/0' } });

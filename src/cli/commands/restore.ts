@@ -23,6 +23,7 @@ interface RestoreOptions extends CommonOptions {
   readonly timeline?: TargetTimeline;
   readonly backup?: string;
   readonly decideWithin?: number;
+  readonly hostReturnsWithin?: number;
   readonly atTarget: 'promote' | 'pause';
   readonly role: readonly RoleSwap[];
   readonly otherLoginRoles: 'lock' | 'keep';
@@ -69,6 +70,7 @@ export function addRestoreCommands(program: Command): void {
       new Option('--on-early-end <policy>', 'when the WAL ends before the target').choices(earlyEndPolicies).default('promote-if-complete'),
     )
     .option('--decide-within <minutes>', 'abort a restore that waits for a decision this long; default: it waits', parseMinutes)
+    .option('--host-returns-within <minutes>', 'ask what to do about a host whose agent is away this long; default: 10', parseMinutes)
     .option('--role <old=new>', 'rename a role and give it a new password; may be repeated', collectRole, [])
     .addOption(
       new Option('--other-login-roles <what>', 'lock or keep the other roles that can log in').choices(['lock', 'keep']).default('lock'),
@@ -133,6 +135,7 @@ function requestOf(parts: { cluster: string; target: RestoreRequest['target']; o
     ...(options.timeline === undefined ? {} : { timeline: options.timeline }),
     ...(options.backup === undefined ? {} : { backup: options.backup }),
     ...(options.decideWithin === undefined ? {} : { decisionWithinMinutes: options.decideWithin }),
+    ...(options.hostReturnsWithin === undefined ? {} : { hostReturnsWithinMinutes: options.hostReturnsWithin }),
     ...(options.listenAddresses === undefined ? {} : { listenAddresses: options.listenAddresses }),
     ...(options.allowFrom === undefined ? {} : { allowFrom: options.allowFrom }),
   };

@@ -1,0 +1,57 @@
+/** The steps of a restore: one whose host does not answer waits for a person, since a data directory cannot move to another host. */
+import { isCancellation } from '@temporalio/workflow';
+import type { Attempted } from '../activities/types.ts';
+import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
+import type { RestorePhase } from './contract.ts';
+import type { DecisionDesk } from './decision-desk.ts';
+import { walkbackErrorOf } from './failures.ts';
+import { StepRecorder, type StepState } from './step-recorder.ts';
+
+/** Where a restore whose host is gone turns for a decision. */
+interface HostWait {
+  readonly request: CompleteRestoreRequest;
+  readonly desk: DecisionDesk;
+}
+
+/** Remembers the steps of one restore. */
+export class RestoreSteps extends StepRecorder<RestorePhase> {
+  #hostWait: HostWait | undefined;
+
+  constructor(render: (state: StepState<RestorePhase>) => string) {
+    super('plan', render);
+  }
+
+  /** From here on, there is something on the host that is worth waiting for; ends with the returned function. */
+  waitForHost(wait: HostWait): () => void {
+    this.#hostWait = wait;
+    return () => {
+      this.#hostWait = undefined;
+    };
+  }
+
+  /** As StepRecorder's; a step that no agent takes is tried again when somebody says so. @throws WalkbackError ABORTED too */
+  override async run<T>(phase: RestorePhase, summary: string, activity: (summary: string) => Promise<Attempted<T>>): Promise<T> {
+    for (;;) {
+      try {
+        return await super.run(phase, summary, activity);
+      } catch (error) {
+        if (this.#hostWait === undefined || isCancellation(error) || !isHostGone(error, this.#hostWait)) throw error;
+        await this.#askAboutHost(phase, this.#hostWait);
+      }
+    }
+  }
+
+  async #askAboutHost(phase: RestorePhase, { request, desk }: HostWait): Promise<void> {
+    const { host, dataDirectory, decisionWithinMinutes } = request;
+    this.enter(
+      'host-gone',
+      `No agent on ${host} took the step ${phase}. What was restored lies in ${dataDirectory} there, and is not moved by itself.`,
+      'the update `retry` (once the agent runs again) or `abort`, or cancel',
+    );
+    await desk.ask({ accepted: ['retry', 'abort'] }, decisionWithinMinutes);
+  }
+}
+
+function isHostGone(error: unknown, { request }: HostWait): boolean {
+  return walkbackErrorOf(error, request.host).code === 'NO_AGENT_ON_HOST';
+}
