@@ -4,13 +4,14 @@ import { listBaseBackups } from '../archive/catalog.ts';
 import type { WalArchive } from '../archive/wal-archive.ts';
 import { readRestorePoint } from '../archive/restore-points.ts';
 import { landingReportKey, baseBackupsPrefix, walPrefix } from '../archive/layout.ts';
+import { readWalHoldings } from '../archive/wal-holdings.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { parseInstant } from '../domain/instant.ts';
-import { planRecovery, type RecoveryPlan, viewHolds, type WalHoldings } from '../domain/recovery-plan.ts';
+import { planRecovery, type RecoveryPlan, viewHolds } from '../domain/recovery-plan.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
-import { defaultWalSegmentBytes, type TimelineId } from '../domain/wal-segment.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { runActivity } from './activity.ts';
+import { createArchiveActivities } from './archive-activities.ts';
 import { type ControlDependencies, walArchiveOf } from './dependencies.ts';
 import type { ControlActivities, PlanInput, PlannedRestore } from './types.ts';
 
@@ -21,6 +22,7 @@ const holePollIntervalMs = 500;
 /** Makes the activities of the task queue `walkback`. */
 export function createControlActivities(dependencies: ControlDependencies): ControlActivities {
   return {
+    ...createArchiveActivities(dependencies),
     planRestore: (input) => runActivity((step) => planRestore(dependencies, input, step.signal)),
     locateCluster: ({ cluster }) => runActivity(async () => dependencies.locateCluster(cluster)),
     listBaseBackups: ({ cluster, limit }) =>
@@ -85,7 +87,7 @@ async function planByListing(
   request: CompleteRestoreRequest,
   signal: AbortSignal,
 ): Promise<RecoveryPlan> {
-  const [{ backups }, wal] = await Promise.all([listBaseBackups(store, { signal, cipher }), readHoldings(archive, signal)]);
+  const [{ backups }, wal] = await Promise.all([listBaseBackups(store, { signal, cipher }), readWalHoldings(archive, signal)]);
   const full = backups.filter((backup) => backup.deltaFrom === undefined);
   const closedAt = async (segment: string) => {
     const text = await archive.closedAt(segment, { signal });
@@ -94,24 +96,6 @@ async function planByListing(
   const { target, timeline, backup } = request;
   const restorePoint = target.kind === 'name' ? await readRestorePoint(store, target.name, { signal }) : undefined;
   return await planRecovery({ target, timeline, backup, backups: full, wal, closedAt, restorePointLsn: restorePoint?.lsn });
-}
-
-async function readHoldings(archive: WalArchive, signal: AbortSignal): Promise<WalHoldings> {
-  const { segments, histories } = await archive.list({ signal });
-  const texts = new Map<TimelineId, string>();
-  for (const name of histories) {
-    const timeline = Number.parseInt(name.slice(0, 8), 16);
-    const text = await archive.readHistory(timeline, { signal });
-    if (text !== undefined) texts.set(timeline, text);
-  }
-  return { segments, histories: texts, segmentBytes: await segmentBytesOf(archive, segments, signal) };
-}
-
-/** initdb chooses the size, and names of segments cannot be read without it. */
-async function segmentBytesOf(archive: WalArchive, segments: ReadonlySet<string>, signal: AbortSignal): Promise<number> {
-  const [anySegment] = segments;
-  const header = anySegment === undefined ? undefined : await archive.readHeader(anySegment, { signal });
-  return header?.segmentBytes ?? defaultWalSegmentBytes;
 }
 
 /** A restored cluster never writes where another one has written. @throws WalkbackError ARCHIVE_PREFIX_IN_USE */

@@ -62,7 +62,10 @@ export interface HostDependencies {
   readonly operatingSystemUser: string;
 }
 
-/** The WAL of an archive, for reading: compression plays no part then. */
-export function walArchiveOf(store: ObjectStore, { cipher }: Pick<ControlDependencies, 'cipher'>): WalArchive {
-  return createWalArchive(store, { compression: 'zstd', cipher, segmentBytes: defaultWalSegmentBytes });
+/** The WAL of an archive, for reading: compression plays no part then. Segments have 16 MiB unless it is said otherwise. */
+export function walArchiveOf(
+  store: ObjectStore,
+  { cipher, segmentBytes = defaultWalSegmentBytes }: Pick<ControlDependencies, 'cipher'> & { readonly segmentBytes?: number | undefined },
+): WalArchive {
+  return createWalArchive(store, { compression: 'zstd', cipher, segmentBytes });
 }

@@ -3,6 +3,8 @@
  * be run twice; the line at each says why that is safe.
  */
 import type { UploadedBaseBackup } from '../archive/base-backup-push.ts';
+import type { VerificationReport } from '../domain/archive-findings.ts';
+import type { ArchiveWindow } from '../domain/archive-window.ts';
 import type { BaseBackup } from '../domain/base-backup.ts';
 import type { SourceProof } from '../domain/early-end.ts';
 import type { CheckReport, LandingReport, RoleReport } from '../domain/landing-report.ts';
@@ -59,6 +61,16 @@ export interface PlanInput {
   readonly sourceProof?: SourceProof;
 }
 
+/** Asks for a verification. */
+export interface VerifyInput {
+  readonly cluster: string;
+  readonly deep: boolean;
+  /** Names the report. */
+  readonly id: string;
+  /** RFC 3339. */
+  readonly startedAt: string;
+}
+
 /** Activities that need only the archive. */
 export interface ControlActivities {
   /** Read-only. */
@@ -67,6 +79,10 @@ export interface ControlActivities {
   locateCluster(input: { readonly cluster: string }): Promise<Attempted<ClusterPlace>>;
   /** Read-only. The newest `limit` backups, oldest first. */
   listBaseBackups(input: { readonly cluster: string; readonly limit: number }): Promise<Attempted<readonly BaseBackup[]>>;
+  /** Stores its report under the id; an attempt goes on where the one before was. */
+  verifyArchive(input: VerifyInput): Promise<Attempted<VerificationReport>>;
+  /** Read-only. */
+  readArchiveWindow(input: { readonly cluster: string }): Promise<Attempted<ArchiveWindow>>;
   /** Writes the same object again. */
   storeLandingReport(input: { readonly archiveUrl: string; readonly report: LandingReport }): Promise<Attempted<null>>;
 }

@@ -23,7 +23,7 @@ import type { WalArchive } from './wal-archive.ts';
 /** Where it is asked for. */
 interface BackupSource {
   readonly store: ObjectStore;
-  readonly wal: Pick<WalArchive, 'readHeader' | 'readText'>;
+  readonly wal: Pick<WalArchive, 'readHeader' | 'read'>;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -93,7 +93,7 @@ async function historyOf(
   source: BackupSource,
 ): Promise<BackupHistory & { readonly finishTime: NonNullable<BackupHistory['finishTime']> }> {
   const fileName = backupHistoryFileName(startSegmentOfBackupName(name), Number(start.startLsn % BigInt(start.segmentBytes)));
-  const text = await source.wal.readText(fileName, signalOption(source.signal));
+  const text = (await source.wal.read(fileName, signalOption(source.signal)))?.toString('utf8');
   if (text === undefined) throw withoutHistory(name, fileName);
   const history = historyIn(text, fileName);
   if (history.finishTime === undefined) throw damaged(walKey(fileName, ''), 'it does not say when the backup ended');

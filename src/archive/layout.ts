@@ -69,6 +69,14 @@ export function backupPrefix(backup: string): string {
   return `${baseBackupsPrefix}${backup}/`;
 }
 
+/** Name of the backup in whose folder the key lies; undefined for sentinels, folder markers and other keys. */
+export function backupOfFolderKey(key: string): string | undefined {
+  if (!key.startsWith(baseBackupsPrefix) || key.endsWith('/')) return undefined;
+  const end = key.indexOf('/', baseBackupsPrefix.length);
+  const name = end === -1 ? undefined : key.slice(baseBackupsPrefix.length, end);
+  return name !== undefined && backupNamePattern.test(name) ? name : undefined;
+}
+
 export function metadataKey(backup: string): string {
   return `${backupPrefix(backup)}metadata.json`;
 }
@@ -145,4 +153,12 @@ export function restorePointKey(name: string): string {
 /** Our landing report of a restore, in the restored cluster's own archive. The id is a workflow id, which holds slashes. */
 export function landingReportKey(restoreId: string): string {
   return `walkback_001/restores/${encodeURIComponent(restoreId)}.json`;
+}
+
+/** Our reports of verifications, the newest last by name. */
+export const verificationsPrefix = 'walkback_001/verifications/';
+
+/** @param id the instant at which it began */
+export function verificationKey(id: string): string {
+  return `${verificationsPrefix}${id}.json`;
 }

@@ -37,6 +37,9 @@ export interface WalFetch {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** How a file's content is read. */
+export type WalReadOptions = Pick<WalFetch, 'systemIdentifier' | 'signal'>;
+
 /** What the archive holds, by one listing. Names are PostgreSQL's, without the extension of the compression. */
 export interface WalInventory {
   readonly segments: ReadonlySet<string>;
@@ -56,6 +59,8 @@ export interface WalArchive {
    * @throws WalkbackError OBJECT_DAMAGED when what is stored is not the file, DECRYPTION_FAILED, ARCHIVE_FORMAT_UNSUPPORTED for a compression that cannot be read
    */
   fetch(file: WalFetch): Promise<'fetched' | 'absent'>;
+  /** A file's content, verified as by `fetch`; undefined when it is proven absent. @throws WalkbackError as `fetch` */
+  read(name: string, options?: WalReadOptions): Promise<Buffer | undefined>;
   /** Is there an object of that name, in any compression? */
   has(name: string, options?: { readonly signal?: AbortSignal }): Promise<boolean>;
   list(options?: { readonly signal?: AbortSignal }): Promise<WalInventory>;
@@ -65,8 +70,6 @@ export interface WalArchive {
   readHeader(segment: string, options?: { readonly signal?: AbortSignal }): Promise<WalHeader | undefined>;
   /** Text of a timeline's history file; undefined when it is absent. */
   readHistory(timeline: TimelineId, options?: { readonly signal?: AbortSignal }): Promise<string | undefined>;
-  /** Text of a history file or a backup history file, by its name; undefined when it is absent. */
-  readText(name: string, options?: { readonly signal?: AbortSignal }): Promise<string | undefined>;
 }
 
 export interface WalArchiveOptions {
@@ -77,6 +80,9 @@ export interface WalArchiveOptions {
   /** Size of the cluster's segments: a whole one is held in memory. */
   readonly segmentBytes: number;
 }
+
+/** Opens an archive's WAL for reading; the size of its segments is known once one of them was looked at. */
+export type OpenWal = (segmentBytes?: number) => WalArchive;
 
 /** The WAL of one cluster's archive. */
 export function createWalArchive(store: ObjectStore, options: WalArchiveOptions): WalArchive {
@@ -124,10 +130,24 @@ class StoredWal implements WalArchive {
   }
 
   async fetch(file: WalFetch): Promise<'fetched' | 'absent'> {
-    const bytes = await this.#read(file.name, file);
+    const bytes = await this.read(file.name, file);
     if (bytes === undefined) return 'absent';
     await writeFileDurably(file.destination, bytes);
     return 'fetched';
+  }
+
+  async read(name: string, options: WalReadOptions = {}): Promise<Buffer | undefined> {
+    this.#maximumBytes(name);
+    const object = await this.#open(name, options.signal);
+    if (object === undefined) return undefined;
+    const { key } = object.info;
+    const bytes = await this.#content(object, name);
+    this.#likelyExtension = parseWalKey(key)?.extension ?? this.#likelyExtension;
+    const recorded = object.info.metadata?.[sha256MetadataName];
+    const reason = this.#whyWrong(bytes, { name, systemIdentifier: options.systemIdentifier });
+    if (reason !== undefined) throw damaged(key, reason);
+    if (recorded !== undefined && recorded !== sha256Of(bytes)) throw damaged(key, `the SHA-256 of its content is not ${recorded}`);
+    return bytes;
   }
 
   async has(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<boolean> {
@@ -176,11 +196,7 @@ class StoredWal implements WalArchive {
   }
 
   async readHistory(timeline: TimelineId, options: { readonly signal?: AbortSignal } = {}): Promise<string | undefined> {
-    return await this.readText(historyFileName(timeline), options);
-  }
-
-  async readText(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<string | undefined> {
-    const bytes = await this.#read(name, options);
+    const bytes = await this.read(historyFileName(timeline), options);
     return bytes?.toString('utf8');
   }
 
@@ -204,21 +220,6 @@ class StoredWal implements WalArchive {
     const object = await this.#store.get(key, signalOption(file.signal));
     if (object === undefined) throw vanished(this.#store.url, key);
     return sha256Of(await this.#content(object, file.name));
-  }
-
-  /** A stored file's verified content; undefined when it is proven absent. */
-  async #read(name: string, options: { readonly systemIdentifier?: string | undefined; readonly signal?: AbortSignal | undefined }) {
-    this.#maximumBytes(name);
-    const object = await this.#open(name, options.signal);
-    if (object === undefined) return undefined;
-    const { key } = object.info;
-    const bytes = await this.#content(object, name);
-    this.#likelyExtension = parseWalKey(key)?.extension ?? this.#likelyExtension;
-    const recorded = object.info.metadata?.[sha256MetadataName];
-    const reason = this.#whyWrong(bytes, { name, systemIdentifier: options.systemIdentifier });
-    if (reason !== undefined) throw damaged(key, reason);
-    if (recorded !== undefined && recorded !== sha256Of(bytes)) throw damaged(key, `the SHA-256 of its content is not ${recorded}`);
-    return bytes;
   }
 
   async #open(name: string, signal: AbortSignal | undefined): Promise<ObjectBody | undefined> {

@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { addArchiveCommands } from './commands/archive.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addProbeCommand } from './commands/probe.ts';
+import { addProofCommands } from './commands/proof.ts';
 import { addProcessCommands } from './commands/processes.ts';
 import { addDecisionCommands } from './commands/decisions.ts';
 import { addRestoreCommands } from './commands/restore.ts';
@@ -23,6 +24,7 @@ export function createProgram(): Command {
   addProcessCommands(program);
   addArchiveCommands(program);
   addProbeCommand(program);
+  addProofCommands(program);
   addRestoreCommands(program);
   addDecisionCommands(program);
   addScheduleCommands(program);

@@ -14,6 +14,8 @@ import {
   type DecisionKind,
   decisionUpdates,
   type RestoreProgress,
+  type VerifyArchiveReport,
+  type VerifyProgress,
 } from '../workflows/contract.ts';
 import { pendingProgress } from './pending-progress.ts';
 
@@ -49,6 +51,9 @@ export interface RestoreHandle extends OperationHandle<RestoreProgress, LandingR
 
 /** A base backup. */
 export type BackupHandle = OperationHandle<BackupProgress, BaseBackupReport>;
+
+/** A verification. */
+export type VerifyHandle = OperationHandle<VerifyProgress, VerifyArchiveReport>;
 
 /** How long one answer of Temporal may take. */
 const callTimeoutMs = 15_000;

@@ -3,15 +3,32 @@
  * importing it loads no worker, no SDK for S3 and no database driver.
  */
 export { createWalkbackClient, type StartRestoreOptions, type WalkbackClient, type WalkbackClientOptions } from './walkback-client.ts';
-export type { BackupHandle, OperationHandle, RestoreHandle } from './handles.ts';
+export type { BackupHandle, OperationHandle, RestoreHandle, VerifyHandle } from './handles.ts';
 export type { RestoreFollowUp } from './handles.ts';
-export { createBackupSchedules, type BackupSchedule, type BackupSchedules, type BackupScheduleOptions } from './schedules.ts';
+export {
+  createBackupSchedules,
+  type BackupSchedule,
+  type BackupSchedules,
+  type BackupScheduleOptions,
+  type ScheduledAction,
+} from './schedules.ts';
 export { type ErrorCode, WalkbackError } from '../domain/errors.ts';
 export { parseInstant, type Instant } from '../domain/instant.ts';
 export { parseRecoveryTarget, type RecoveryTarget, type TargetTimeline } from '../domain/recovery-target.ts';
+export type { Finding, VerificationReport } from '../domain/archive-findings.ts';
+export type { ArchiveWindow } from '../domain/archive-window.ts';
 export type { BaseBackup } from '../domain/base-backup.ts';
 export type { LandingReport } from '../domain/landing-report.ts';
 export { renderLandingReport } from '../domain/landing-report.ts';
 export type { DataCheck, PasswordReference, RestoreRequest, RoleSwap } from '../domain/restore-request.ts';
 export type { RestorePoint } from '../domain/restore-point.ts';
-export type { BackupProgress, BaseBackupReport, EnableArchivingReport, EnableProgress, RestoreProgress } from '../workflows/contract.ts';
+export type {
+  BackupProgress,
+  BaseBackupReport,
+  EnableArchivingReport,
+  EnableProgress,
+  RestoreProgress,
+  VerifyArchiveReport,
+  VerifyArchiveRequest,
+  VerifyProgress,
+} from '../workflows/contract.ts';

@@ -1,4 +1,4 @@
-/** Schedules of base backups, kept by Temporal. */
+/** Schedules of base backups and of what looks after archives, kept by Temporal. */
 import {
   type Client,
   ScheduleAlreadyRunning,
@@ -8,13 +8,14 @@ import {
   type ScheduleOptions,
 } from '@temporalio/client';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
-import { backupScheduleId } from '../domain/workflow-ids.ts';
-import { operationAttributes } from '../temporal/search-attributes.ts';
+import { type ScheduledOperation, scheduledOperations, scheduledWorkflowId, scheduleIdOf } from '../domain/workflow-ids.ts';
+import { type OperationAttributes, operationAttributes } from '../temporal/search-attributes.ts';
 import { workflowTypes } from '../workflows/contract.ts';
 
 /** A schedule as it stands. */
 export interface BackupSchedule {
   readonly cluster: string;
+  readonly operation: ScheduledOperation;
   readonly scheduleId: string;
   /** As it was set; undefined for one that was made by other means. */
   readonly cron: string | undefined;
@@ -27,23 +28,28 @@ export interface BackupSchedule {
   readonly runsSkipped: number;
 }
 
+/** What a schedule does: `backup` takes a base backup, `verify` verifies the archive. */
+export type ScheduledAction = { readonly operation: 'backup' } | { readonly operation: 'verify'; readonly deep: boolean };
+
 /** What to set. */
 export interface BackupScheduleOptions {
   readonly cluster: string;
+  /** Default: a base backup. A cluster has at most one schedule of each operation. */
+  readonly action?: ScheduledAction;
   /** Five fields, in UTC, for example `0 2 * * *`. */
   readonly cron: string;
 }
 
-/** The schedules' operations. Each throws WalkbackError NOT_FOUND for a cluster that has none. */
+/** The schedules' operations, by default on the schedule of base backups. Each throws WalkbackError NOT_FOUND for a cluster that has none. */
 export interface BackupSchedules {
   /** Makes or replaces the schedule; a pause is kept. @throws WalkbackError INVALID_REQUEST for a cron that Temporal refuses */
   set(options: BackupScheduleOptions): Promise<BackupSchedule>;
   list(): Promise<readonly BackupSchedule[]>;
-  pause(cluster: string, note: string): Promise<void>;
-  resume(cluster: string): Promise<void>;
-  /** Takes a backup now, unless one runs. */
-  trigger(cluster: string): Promise<void>;
-  delete(cluster: string): Promise<void>;
+  pause(cluster: string, note: string, operation?: ScheduledOperation): Promise<void>;
+  resume(cluster: string, operation?: ScheduledOperation): Promise<void>;
+  /** Does it now, unless it runs. */
+  trigger(cluster: string, operation?: ScheduledOperation): Promise<void>;
+  delete(cluster: string, operation?: ScheduledOperation): Promise<void>;
 }
 
 /** A missed run is made up for only when it is this fresh: a base backup of yesterday cannot be taken today. */
@@ -54,35 +60,50 @@ const schedulesMaximum = 1000;
 
 /** Makes the operations over a Temporal client. */
 export function createBackupSchedules(client: Client, taskQueue: string): BackupSchedules {
-  const handleOf = (cluster: string) => client.schedule.getHandle(backupScheduleId(cluster));
+  const handleOf = (cluster: string, operation: ScheduledOperation) => client.schedule.getHandle(scheduleIdOf(operation, cluster));
   return {
-    set: (options) => translated(options.cluster, () => setSchedule(client, taskQueue, options)),
+    set: (options) =>
+      translated({ cluster: options.cluster, operation: options.action?.operation ?? 'backup' }, () =>
+        setSchedule(client, taskQueue, options),
+      ),
     list: () => listSchedules(client),
-    pause: (cluster, note) => translated(cluster, () => handleOf(cluster).pause(note)),
-    resume: (cluster) => translated(cluster, () => handleOf(cluster).unpause()),
-    trigger: (cluster) => translated(cluster, () => handleOf(cluster).trigger(ScheduleOverlapPolicy.SKIP)),
-    delete: (cluster) => translated(cluster, () => handleOf(cluster).delete()),
+    pause: (cluster, note, operation = 'backup') => translated({ cluster, operation }, () => handleOf(cluster, operation).pause(note)),
+    resume: (cluster, operation = 'backup') => translated({ cluster, operation }, () => handleOf(cluster, operation).unpause()),
+    trigger: (cluster, operation = 'backup') =>
+      translated({ cluster, operation }, () => handleOf(cluster, operation).trigger(ScheduleOverlapPolicy.SKIP)),
+    delete: (cluster, operation = 'backup') => translated({ cluster, operation }, () => handleOf(cluster, operation).delete()),
   };
 }
 
-async function setSchedule(client: Client, taskQueue: string, { cluster, cron }: BackupScheduleOptions): Promise<BackupSchedule> {
-  const scheduleId = backupScheduleId(cluster);
+/** What runs start, by operation. */
+const runs: Readonly<
+  Record<ScheduledOperation, { readonly type: string; readonly title: string; readonly attribute: OperationAttributes['operation'] }>
+> = {
+  backup: { type: workflowTypes.scheduledBaseBackup, title: 'base backup', attribute: 'base-backup' },
+  verify: { type: workflowTypes.scheduledVerification, title: 'verification', attribute: 'verify' },
+};
+
+async function setSchedule(client: Client, taskQueue: string, options: BackupScheduleOptions): Promise<BackupSchedule> {
+  const { cluster, cron, action = { operation: 'backup' } } = options;
+  const { operation, ...input } = action;
+  const { type, title, attribute } = runs[operation];
+  const scheduleId = scheduleIdOf(operation, cluster);
   const wanted: ScheduleOptions = {
     scheduleId,
     spec: { cronExpressions: [cron] },
     action: {
       type: 'startWorkflow',
-      workflowType: workflowTypes.scheduledBaseBackup,
-      workflowId: `scheduled-backup/${cluster}`,
+      workflowType: type,
+      workflowId: scheduledWorkflowId(operation, cluster),
       taskQueue,
-      args: [{ cluster, cron }],
+      args: [{ cluster, cron, ...input }],
       workflowExecutionTimeout: runTimeout,
-      staticSummary: `Scheduled base backup of ${cluster}`,
-      typedSearchAttributes: operationAttributes({ operation: 'base-backup', cluster }),
+      staticSummary: `Scheduled ${title} of ${cluster}`,
+      typedSearchAttributes: operationAttributes({ operation: attribute, cluster }),
     },
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow, pauseOnFailure: false },
     memo: { cluster },
-    typedSearchAttributes: operationAttributes({ operation: 'base-backup', cluster }),
+    typedSearchAttributes: operationAttributes({ operation: attribute, cluster }),
   };
   try {
     await client.schedule.create(wanted);
@@ -90,24 +111,28 @@ async function setSchedule(client: Client, taskQueue: string, { cluster, cron }:
     if (!(error instanceof ScheduleAlreadyRunning)) throw error;
     await client.schedule.getHandle(scheduleId).update((previous) => ({ ...wanted, state: previous.state }));
   }
-  return backupScheduleOf(cluster, await client.schedule.getHandle(scheduleId).describe());
+  return scheduleOf({ cluster, operation }, await client.schedule.getHandle(scheduleId).describe());
 }
 
 async function listSchedules(client: Client): Promise<readonly BackupSchedule[]> {
   const found: BackupSchedule[] = [];
   for await (const summary of client.schedule.list()) {
-    if (!summary.scheduleId.startsWith(backupScheduleId(''))) continue;
-    const cluster = summary.scheduleId.slice(backupScheduleId('').length);
-    found.push(backupScheduleOf(cluster, await client.schedule.getHandle(summary.scheduleId).describe()));
+    const operation = scheduledOperations.find((candidate) => summary.scheduleId.startsWith(scheduleIdOf(candidate, '')));
+    if (operation === undefined) continue;
+    const cluster = summary.scheduleId.slice(scheduleIdOf(operation, '').length);
+    found.push(scheduleOf({ cluster, operation }, await client.schedule.getHandle(summary.scheduleId).describe()));
     if (found.length >= schedulesMaximum) break;
   }
-  return found.toSorted((a, b) => a.cluster.localeCompare(b.cluster));
+  return found.toSorted((a, b) => a.cluster.localeCompare(b.cluster) || a.operation.localeCompare(b.operation));
 }
 
-function backupScheduleOf(cluster: string, description: ScheduleDescription): BackupSchedule {
+/** Which schedule it is. */
+type ScheduleIdentity = Pick<BackupSchedule, 'cluster' | 'operation'>;
+
+function scheduleOf(identity: ScheduleIdentity, description: ScheduleDescription): BackupSchedule {
   const { info, state } = description;
   return {
-    cluster,
+    ...identity,
     scheduleId: description.scheduleId,
     cron: cronOf(description),
     paused: state.paused,
@@ -124,13 +149,13 @@ function cronOf(description: ScheduleDescription): string | undefined {
   return (input as { readonly cron?: string } | undefined)?.cron;
 }
 
-async function translated<T>(cluster: string, call: () => Promise<T>): Promise<T> {
+async function translated<T>({ cluster, operation }: ScheduleIdentity, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
     if (error instanceof ScheduleNotFoundError)
-      throw new WalkbackError('NOT_FOUND', `The cluster "${cluster}" has no schedule of base backups.`, {
-        hint: `Set one with \`walkback schedule set ${cluster} --cron "0 2 * * *"\`.`,
+      throw new WalkbackError('NOT_FOUND', `The cluster "${cluster}" has no schedule of ${runs[operation].title}s.`, {
+        hint: `Set one with \`walkback schedule set ${cluster}${operation === 'backup' ? '' : ` --${operation}`} --cron "0 2 * * *"\`.`,
         cause: error,
       });
     if (/cron|schedule spec|INVALID_ARGUMENT/i.test(`${messageOf(error)} ${String((error as Error).cause)}`))

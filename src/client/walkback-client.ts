@@ -1,15 +1,13 @@
 /** Starts and finds operations. */
-import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
-import type { BaseBackup } from '../domain/base-backup.ts';
+import type { Client } from '@temporalio/client';
 import { WalkbackError } from '../domain/errors.ts';
 import { type Instant, microsecondsOf } from '../domain/instant.ts';
-import { completeRestoreRequest, isClusterName, type RestoreRequest } from '../domain/restore-request.ts';
+import { completeRestoreRequest, type RestoreRequest } from '../domain/restore-request.ts';
 import { checkedRestorePointName, describeTarget } from '../domain/recovery-target.ts';
 import type { RestorePoint } from '../domain/restore-point.ts';
 import { controlTaskQueue, hostTaskQueue } from '../domain/task-queues.ts';
 import { backupWorkflowId, enableWorkflowId, restorePointWorkflowId, restoreWorkflowId } from '../domain/workflow-ids.ts';
 import { connectTemporal, type TemporalSettings } from '../temporal/connection.ts';
-import { type OperationAttributes, operationAttributes } from '../temporal/search-attributes.ts';
 import type {
   BackupProgress,
   BaseBackupReport,
@@ -19,7 +17,9 @@ import type {
 } from '../workflows/contract.ts';
 import { workflowTypes } from '../workflows/contract.ts';
 import { type BackupHandle, clientError, operationHandle, type OperationHandle, restoreHandle, type RestoreHandle } from './handles.ts';
+import { type ArchiveOperations, createArchiveOperations } from './archive-operations.ts';
 import { isPolled } from './pollers.ts';
+import { assertClusterName, startOperation, type StartOptions } from './start-operation.ts';
 import { type BackupSchedules, createBackupSchedules } from './schedules.ts';
 
 /** Where Temporal is, and which workers answer. */
@@ -37,7 +37,7 @@ export interface StartRestoreOptions {
 }
 
 /** The client library. Close it with `await using` or `close()`. */
-export interface WalkbackClient extends AsyncDisposable {
+export interface WalkbackClient extends ArchiveOperations, AsyncDisposable {
   /**
    * Starts a restore and returns at once.
    * @throws WalkbackError INVALID_REQUEST, INVALID_INSTANT, TARGET_IN_FUTURE, NO_AGENT_ON_HOST before anything is started; ALREADY_RUNNING
@@ -57,18 +57,12 @@ export interface WalkbackClient extends AsyncDisposable {
   getRestore(id: string): RestoreHandle;
   /** Finds a base backup by its id, `backup/CLUSTER`. */
   getBackup(id: string): BackupHandle;
-  /** The newest base backups of a cluster, oldest first. `limit` defaults to 100, which is the most. */
-  listBackups(request: { readonly cluster: string; readonly limit?: number }): Promise<readonly BaseBackup[]>;
   /** Does a worker take work? Without one an operation can be started, and waits until one comes. */
   hasWorker(): Promise<boolean>;
   /** Schedules of base backups. */
   readonly schedules: BackupSchedules;
   close(): Promise<void>;
 }
-
-/** As many backups as fit in one answer of Temporal (64 KiB, design.md section 2). */
-const listLimitMaximum = 100;
-const listTimeoutMs = 60_000;
 
 /** Connects to Temporal. @throws WalkbackError TEMPORAL_UNREACHABLE, INVALID_CONFIGURATION */
 export async function createWalkbackClient(options: WalkbackClientOptions = {}): Promise<WalkbackClient> {
@@ -120,64 +114,14 @@ export async function createWalkbackClient(options: WalkbackClientOptions = {}):
       await start({ type: workflowTypes.restorePoint, workflowId, input, summary, attributes });
       return await operationHandle<never, RestorePoint>(client, workflowId).result();
     },
+    ...createArchiveOperations({ client, taskQueue, start }),
     getRestore: (id) => restoreHandle(client, id),
     getBackup: (id) => operationHandle<BackupProgress, BaseBackupReport>(client, id),
-    listBackups: ({ cluster, limit = listLimitMaximum }) => listBackups(client, taskQueue, { cluster: assertClusterName(cluster), limit }),
     hasWorker: () => asked(taskQueue, () => isPolled(client, taskQueue, 'workflow')),
     schedules: createBackupSchedules(client, taskQueue),
     close,
     [Symbol.asyncDispose]: close,
   };
-}
-
-interface StartOptions {
-  readonly type: string;
-  readonly workflowId: string;
-  readonly input: unknown;
-  readonly summary: string;
-  readonly attributes: OperationAttributes;
-}
-
-async function startOperation(client: Client, taskQueue: string, options: StartOptions): Promise<void> {
-  const { type, workflowId, input, summary, attributes } = options;
-  try {
-    await client.workflow.start(type, {
-      taskQueue,
-      workflowId,
-      args: [input],
-      staticSummary: summary,
-      typedSearchAttributes: operationAttributes(attributes),
-    });
-  } catch (error) {
-    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw clientError(error, workflowId);
-    throw new WalkbackError('ALREADY_RUNNING', `"${workflowId}" is running already.`, {
-      hint: `Follow it with \`walkback status ${workflowId}\`.`,
-      facts: { workflowId },
-      cause: error,
-    });
-  }
-}
-
-async function listBackups(
-  client: Client,
-  taskQueue: string,
-  request: { readonly cluster: string; readonly limit: number },
-): Promise<readonly BaseBackup[]> {
-  if (!Number.isInteger(request.limit) || request.limit < 1 || request.limit > listLimitMaximum) {
-    throw new WalkbackError('INVALID_REQUEST', `limit is a number from 1 to ${listLimitMaximum}, not ${request.limit}.`);
-  }
-  const workflowId = `list-backups/${request.cluster}/${crypto.randomUUID()}`;
-  try {
-    return await client.workflow.execute<(input: typeof request) => Promise<readonly BaseBackup[]>>(workflowTypes.listBaseBackups, {
-      taskQueue,
-      workflowId,
-      args: [request],
-      workflowExecutionTimeout: listTimeoutMs,
-      typedSearchAttributes: operationAttributes({ operation: 'list', cluster: request.cluster }),
-    });
-  } catch (error) {
-    throw clientError(error, workflowId);
-  }
 }
 
 async function assertAgentAnswers(client: Client, host: string): Promise<void> {
@@ -192,14 +136,6 @@ async function asked(subject: string, call: () => Promise<boolean>): Promise<boo
   } catch (error) {
     throw clientError(error, subject);
   }
-}
-
-function assertClusterName(cluster: string): string {
-  if (isClusterName(cluster)) return cluster;
-  throw new WalkbackError(
-    'INVALID_REQUEST',
-    `"${String(cluster)}" is not the name of a cluster: letters, digits, "_" and "-", at most 63.`,
-  );
 }
 
 function dateOf(instant: Instant): Date {

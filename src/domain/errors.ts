@@ -324,6 +324,12 @@ export const errorCatalogue = {
     title: 'An object in the archive is not what it should be.',
     hint: 'It is not used; restore from another backup, or bring a good copy back.',
   },
+  ARCHIVE_DAMAGED: {
+    category: 'damaged',
+    retryable: false,
+    title: 'The archive does not hold everything that its base backups need, or not as it was written.',
+    hint: 'Read the findings of `walkback verify CLUSTER`; take a base backup, so that there is a whole one again.',
+  },
   DATA_DIRECTORY_DAMAGED: {
     category: 'damaged',
     retryable: false,

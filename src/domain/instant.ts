@@ -42,6 +42,12 @@ export function microsecondsOf(instant: Instant): bigint {
   return BigInt(Date.parse(`${instant.slice(0, 19)}Z`)) * 1000n + BigInt(instant.slice(20, 26));
 }
 
+/** The instant so many microseconds after 1970. */
+export function instantOfMicroseconds(microseconds: bigint): Instant {
+  const wholeSeconds = microseconds / 1_000_000n - (microseconds % 1_000_000n < 0n ? 1n : 0n);
+  return render(Number(wholeSeconds) * 1000, String(microseconds - wholeSeconds * 1_000_000n).padStart(6, '0'));
+}
+
 /** As PostgreSQL takes it in recovery_target_time; it refuses the form with T and Z (measured, toolchain.md). */
 export function toPostgresTimestamp(instant: Instant): string {
   return `${instant.slice(0, 10)} ${instant.slice(11, 26)}+00`;

@@ -27,9 +27,23 @@ export function enableWorkflowId(cluster: string): string {
   return `enable/${cluster}`;
 }
 
-/** The schedule of a cluster's base backups; the server appends the time to the ids of the runs it starts. */
-export function backupScheduleId(cluster: string): string {
-  return `backup-schedule/${cluster}`;
+/** One verification of a cluster's archive at a time. */
+export function verifyWorkflowId(cluster: string): string {
+  return `verify/${cluster}`;
+}
+
+/** What schedules start. */
+export const scheduledOperations = ['backup', 'verify'] as const;
+export type ScheduledOperation = (typeof scheduledOperations)[number];
+
+/** A schedule of a cluster. */
+export function scheduleIdOf(operation: ScheduledOperation, cluster: string): string {
+  return `${operation}-schedule/${cluster}`;
+}
+
+/** The id of the runs that a schedule starts; the server appends the time. */
+export function scheduledWorkflowId(operation: ScheduledOperation, cluster: string): string {
+  return `scheduled-${operation}/${cluster}`;
 }
 
 /** Ids may have 255 bytes where Temporal runs on SQL; a long path keeps its end and a fingerprint of the whole. */

@@ -1,4 +1,5 @@
 /** What the world outside may say to our workflows: names, inputs, results. Types and names only, so that a client stays light. */
+import type { VerificationReport } from '../domain/archive-findings.ts';
 import type { BaseBackup, PageDamage } from '../domain/base-backup.ts';
 import type { LandingReport, StepReport } from '../domain/landing-report.ts';
 import type { RecoveryTarget } from '../domain/recovery-target.ts';
@@ -13,6 +14,9 @@ export const workflowTypes = {
   listBaseBackups: 'listBaseBackups',
   enableArchiving: 'enableArchiving',
   restorePoint: 'restorePoint',
+  verifyArchive: 'verifyArchive',
+  scheduledVerification: 'scheduledVerification',
+  readArchiveWindow: 'readArchiveWindow',
 } as const;
 
 /** Query of a restore and of a base backup: how far it is. */
@@ -138,6 +142,35 @@ export interface EnableArchivingReport {
   readonly store: StoreCapabilities | null;
   readonly steps: readonly StepReport[];
 }
+
+/** Where a verification stands. */
+export type VerifyPhase = 'verify' | 'done' | 'failed';
+
+/** Answer to the query `progress` of a verification. */
+export interface VerifyProgress {
+  readonly phase: VerifyPhase;
+  readonly summary: string;
+  readonly steps: readonly StepReport[];
+}
+
+/** Input of `verifyArchive`. */
+export interface VerifyArchiveRequest {
+  readonly cluster: string;
+  /** Read and hash every object that a restore may need. Default false: listings, sizes and small documents only. */
+  readonly deep?: boolean;
+}
+
+/** Result of `verifyArchive`. */
+export interface VerifyArchiveReport {
+  readonly report: VerificationReport;
+  readonly steps: readonly StepReport[];
+  readonly totalMilliseconds: number;
+}
+
+/** Result of a scheduled verification that found no error; it fails with ARCHIVE_DAMAGED when there is one. */
+export type ScheduledVerificationReport =
+  | { readonly outcome: 'sound'; readonly reportKey: string }
+  | { readonly outcome: 'skipped'; readonly reason: string };
 
 /** Answer to the update of a decision. */
 export interface DecisionAccepted {

@@ -4,3 +4,5 @@ export { enableArchiving } from './enable-archiving.ts';
 export { listBaseBackups } from './list-base-backups.ts';
 export { restorePoint } from './restore-point.ts';
 export { pointInTimeRestore } from './point-in-time-restore.ts';
+export { readArchiveWindow } from './read-archive-window.ts';
+export { scheduledVerification, verifyArchive } from './verify-archive.ts';

@@ -22,6 +22,8 @@ describe('createProgram', () => {
         'restore-point',
         'retry',
         'status',
+        'verify',
+        'window',
         'worker',
         ...['delete', 'list', 'pause', 'resume', 'set', 'trigger'].map((name) => `schedule ${name}`),
       ].toSorted(),

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { backupScheduleId, backupWorkflowId, enableWorkflowId, restoreWorkflowId } from '../../src/domain/workflow-ids.ts';
+import { backupWorkflowId, enableWorkflowId, restoreWorkflowId, scheduleIdOf, verifyWorkflowId } from '../../src/domain/workflow-ids.ts';
 
 /** What Temporal allows for an id where it runs on SQL. */
 const idMaximumBytes = 255;
@@ -70,12 +70,12 @@ describe('restoreWorkflowId with a path beyond ASCII', () => {
 
 describe('ids of a cluster', () => {
   it('ids of a cluster are fixed, and one for each operation', () => {
-    const ids = [backupWorkflowId('shop'), enableWorkflowId('shop'), backupScheduleId('shop')];
+    const ids = [backupWorkflowId('shop'), enableWorkflowId('shop'), scheduleIdOf('backup', 'shop')];
     expect(ids).toEqual(['backup/shop', 'enable/shop', 'backup-schedule/shop']);
   });
 
   it('ids of the longest cluster name fit into 255 bytes', () => {
-    for (const id of [backupWorkflowId, enableWorkflowId, backupScheduleId]) {
+    for (const id of [backupWorkflowId, enableWorkflowId, verifyWorkflowId]) {
       expect(byteLength(id('a'.repeat(63)))).toBeLessThanOrEqual(idMaximumBytes);
     }
   });

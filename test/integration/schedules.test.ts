@@ -65,7 +65,9 @@ describe('walkback schedule', () => {
     expect(Object.keys(schedule).filter((member) => !members.has(member))).toEqual([]);
     expect(schedule.nextRun).toMatch(/T02:00:00\.000Z$/);
     expect((await listed(() => true, 'the schedule is listed')).cron).toBe('0 2 * * *');
-    expect((await run('list')).stdout).toMatch(/^CLUSTER +CRON \(UTC\) +STATE +NEXT +LAST +SKIPPED\nshop +0 2 \* \* \* +on +/);
+    expect((await run('list')).stdout).toMatch(
+      /^CLUSTER +DOES +CRON \(UTC\) +STATE +NEXT +LAST +SKIPPED\nshop +backup +0 2 \* \* \* +on +/,
+    );
   });
 
   it('walkback schedule set refuses a cluster that is not configured when it is set', async () => {

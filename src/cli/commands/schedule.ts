@@ -1,29 +1,33 @@
-/** `walkback schedule …`: base backups by the clock. */
+/** `walkback schedule …`: base backups and verifications by the clock. */
 import type { Command } from 'commander';
-import type { BackupSchedule, BackupSchedules } from '../../client/schedules.ts';
+import type { BackupSchedule, BackupSchedules, ScheduledAction } from '../../client/schedules.ts';
 import type { LoadedConfiguration } from '../../config/load.ts';
+import { WalkbackError } from '../../domain/errors.ts';
 import { type CommonOptions, configurationOf, optionsOf, outputOf, withClient } from '../context.ts';
 import { renderTable } from '../output.ts';
 
 /** Adds the commands. */
 export function addScheduleCommands(program: Command): void {
-  const schedule = program.command('schedule').description('base backups by the clock, kept by Temporal');
+  const schedule = program.command('schedule').description('base backups and verifications by the clock, kept by Temporal');
   schedule
     .command('set')
     .argument('<cluster>')
     .description('make or replace the schedule of a cluster; a pause is kept')
     .requiredOption('--cron <fields>', 'five fields, in UTC')
-    .addHelpText('after', '\nExample:\n  walkback schedule set shop --cron "0 2 * * *"')
+    .option('--verify', 'verify the archive, in place of taking base backups')
+    .option('--deep', 'with --verify: read and hash every object')
+    .addHelpText('after', setExamples)
     .action(async (cluster: string, _options: object, command: Command) => {
-      const options = optionsOf<{ cron: string }>(command);
+      const options = optionsOf<{ cron: string } & ActionOptions>(command);
+      const action = actionOf(options);
       const { clusterOf } = await import('../../config/configuration.ts');
       await withSchedules(options, async (schedules, { configuration }) => {
         // Otherwise the mistake would come to light at the first run, in the middle of the night.
         clusterOf(configuration, cluster);
-        const set = await schedules.set({ cluster, cron: options.cron });
+        const set = await schedules.set({ cluster, cron: options.cron, action });
         return [
           { ok: true, schedule: set },
-          `Base backups of ${cluster} are taken at "${options.cron}" (UTC); the next at ${set.nextRun ?? 'no time'}.`,
+          `${setSentences[action.operation](cluster)} at "${options.cron}" (UTC); the next at ${set.nextRun ?? 'no time'}.`,
         ];
       });
     });
@@ -40,35 +44,73 @@ export function addScheduleCommands(program: Command): void {
   addStateCommands(schedule);
 }
 
+const setExamples = `
+Examples:
+  walkback schedule set shop --cron "0 2 * * *"
+  walkback schedule set shop --verify --deep --cron "0 5 * * 0"
+
+A cluster has at most one schedule of each kind: base backups, and --verify.`;
+
+type Operation = ScheduledAction['operation'];
+
+/** Which of a cluster's schedules is meant. */
+interface KindOptions {
+  readonly verify?: boolean;
+}
+
+interface ActionOptions extends KindOptions {
+  readonly deep?: boolean;
+}
+
+const setSentences: Readonly<Record<Operation, (cluster: string) => string>> = {
+  backup: (cluster) => `Base backups of ${cluster} are taken`,
+  verify: (cluster) => `The archive of ${cluster} is verified`,
+};
+
+function operationOf({ verify = false }: KindOptions): Operation {
+  return verify ? 'verify' : 'backup';
+}
+
+/** @throws WalkbackError INVALID_REQUEST for options of another kind of schedule */
+function actionOf(options: ActionOptions): ScheduledAction {
+  const operation = operationOf(options);
+  if (options.deep === true && operation !== 'verify') throw new WalkbackError('INVALID_REQUEST', '--deep goes with --verify only.');
+  return operation === 'verify' ? { operation, deep: options.deep === true } : { operation };
+}
+
 function addStateCommands(schedule: Command): void {
   schedule
     .command('pause')
     .argument('<cluster>')
     .description('take no backups by the clock until resumed')
     .option('--note <text>', 'why', 'paused with walkback schedule pause')
+    .option('--verify', 'the schedule of verifications')
     .addHelpText('after', '\nExample:\n  walkback schedule pause shop --note "migration until Friday"')
     .action(async (cluster: string, _options: object, command: Command) => {
-      const options = optionsOf<{ note: string }>(command);
-      await changeState(options, cluster, { past: 'paused', change: (schedules) => schedules.pause(cluster, options.note) });
+      const options = optionsOf<{ note: string } & KindOptions>(command);
+      await changeState(options, cluster, {
+        past: 'paused',
+        change: (schedules) => schedules.pause(cluster, options.note, operationOf(options)),
+      });
     });
   const others = [
     {
       name: 'resume',
       description: 'end a pause',
       past: 'resumed',
-      change: (schedules: BackupSchedules, cluster: string) => schedules.resume(cluster),
+      change: (schedules: BackupSchedules, cluster: string, operation: Operation) => schedules.resume(cluster, operation),
     },
     {
       name: 'trigger',
-      description: 'take a backup now, unless one runs',
+      description: 'do it now, unless it runs',
       past: 'triggered',
-      change: (schedules: BackupSchedules, cluster: string) => schedules.trigger(cluster),
+      change: (schedules: BackupSchedules, cluster: string, operation: Operation) => schedules.trigger(cluster, operation),
     },
     {
       name: 'delete',
       description: 'remove the schedule; backups stay',
       past: 'deleted',
-      change: (schedules: BackupSchedules, cluster: string) => schedules.delete(cluster),
+      change: (schedules: BackupSchedules, cluster: string, operation: Operation) => schedules.delete(cluster, operation),
     },
   ];
   for (const { name, description, past, change } of others) {
@@ -76,10 +118,12 @@ function addStateCommands(schedule: Command): void {
       .command(name)
       .argument('<cluster>')
       .description(description)
+      .option('--verify', 'the schedule of verifications')
       .addHelpText('after', `\nExample:\n  walkback schedule ${name} shop`)
-      .action(async (cluster: string, _options: object, command: Command) =>
-        changeState(optionsOf(command), cluster, { past, change: (schedules) => change(schedules, cluster) }),
-      );
+      .action(async (cluster: string, _options: object, command: Command) => {
+        const options = optionsOf<KindOptions>(command);
+        await changeState(options, cluster, { past, change: (schedules) => change(schedules, cluster, operationOf(options)) });
+      });
   }
 }
 
@@ -107,11 +151,12 @@ async function withSchedules(
 function renderSchedules(schedules: readonly BackupSchedule[]): string {
   const rows = schedules.map((schedule) => [
     schedule.cluster,
+    schedule.operation,
     schedule.cron ?? '',
     schedule.paused ? `paused: ${schedule.note ?? ''}` : 'on',
     schedule.nextRun ?? '',
     schedule.lastRun ?? 'never',
     String(schedule.runsSkipped),
   ]);
-  return renderTable(['CLUSTER', 'CRON (UTC)', 'STATE', 'NEXT', 'LAST', 'SKIPPED'], rows);
+  return renderTable(['CLUSTER', 'DOES', 'CRON (UTC)', 'STATE', 'NEXT', 'LAST', 'SKIPPED'], rows);
 }

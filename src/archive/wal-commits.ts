@@ -1,0 +1,95 @@
+/**
+ * Commits in a WAL segment: what a window tells of "the last commit". Reads records as far as they are whole and chained
+ * (PostgreSQL: access/xlogrecord.h, access/xlog_internal.h, access/xact.h; the same from 14 to 18).
+ */
+import { type Instant, instantOfMicroseconds } from '../domain/instant.ts';
+
+/** XLOG_BLCKSZ, unless PostgreSQL was built otherwise: the header says so at that offset, and such WAL is not read here. */
+const walPageBytes = 8192;
+const pageBytesOffset = 36;
+const shortHeaderBytes = 24;
+const longHeaderBytes = 40;
+const recordHeaderBytes = 24;
+/** xlp_info: the page begins within a record. */
+const continuedFlag = 0x0001;
+const alignmentBytes = 8n;
+/** Resource manager of transactions, and the part of xl_info that says what it did. */
+const transactionManager = 1;
+const operationMask = 0x70;
+const commitOperations: ReadonlySet<number> = new Set([0x00, 0x30]);
+/** Identifiers that may stand before the record's own data. */
+const dataShort = 255;
+const dataLong = 254;
+const origin = 253;
+const topLevelTransaction = 252;
+/** As much of a record as is needed to find a commit's time. */
+const headBytes = 64;
+/** 2000-01-01, where PostgreSQL's timestamps begin, in microseconds since 1970. */
+const epochMicroseconds = 946_684_800_000_000n;
+
+/** Time of the last commit whose record begins in the segment; undefined when there is none. */
+export function lastCommitTime(segment: Buffer): Instant | undefined {
+  if (segment.readUInt32LE(pageBytesOffset) !== walPageBytes) return undefined;
+  let last: bigint | undefined;
+  for (const head of recordHeads(segment)) last = commitTime(head) ?? last;
+  return last === undefined ? undefined : instantOfMicroseconds(last + epochMicroseconds);
+}
+
+/** The first bytes of each record. What is left of an older use of the file behind the end is told by its chain of positions. */
+function* recordHeads(segment: Buffer): Generator<Buffer> {
+  const startPosition = segment.readBigUInt64LE(8);
+  let offset = firstRecord(segment);
+  let previous: bigint | undefined;
+  while (offset !== undefined && offset + recordHeaderBytes <= segment.length) {
+    const totalBytes = segment.readUInt32LE(offset);
+    if (totalBytes < recordHeaderBytes) return;
+    const { bytes: head } = readAcross(segment, offset, Math.min(totalBytes, headBytes));
+    if (head.length < recordHeaderBytes || (previous !== undefined && head.readBigUInt64LE(8) !== previous)) return;
+    yield head;
+    previous = startPosition + BigInt(offset);
+    offset = nextRecord(segment, readAcross(segment, offset, totalBytes, { skip: true }).end);
+  }
+}
+
+/** A record that began in an earlier segment may fill whole pages of this one. */
+function firstRecord(segment: Buffer): number | undefined {
+  const remainingBytes = (segment.readUInt16LE(2) & continuedFlag) === 0 ? 0 : segment.readUInt32LE(16);
+  return nextRecord(segment, readAcross(segment, longHeaderBytes, remainingBytes, { skip: true }).end);
+}
+
+/** Records begin at multiples of eight, and never in a page's header. */
+function nextRecord(segment: Buffer, endBytes: number): number | undefined {
+  const aligned = Number(((BigInt(endBytes) + alignmentBytes - 1n) / alignmentBytes) * alignmentBytes);
+  const offset = aligned % walPageBytes === 0 ? aligned + shortHeaderBytes : aligned;
+  return offset < segment.length ? offset : undefined;
+}
+
+/** Bytes of a record, over the headers of the pages that it crosses. */
+function readAcross(segment: Buffer, from: number, sizeBytes: number, options: { readonly skip?: boolean } = {}) {
+  const pieces: Buffer[] = [];
+  let [offset, leftBytes] = [from, sizeBytes];
+  while (leftBytes > 0 && offset < segment.length) {
+    if (offset % walPageBytes === 0) offset += shortHeaderBytes;
+    const pieceBytes = Math.min(leftBytes, walPageBytes - (offset % walPageBytes));
+    if (options.skip !== true) pieces.push(segment.subarray(offset, offset + pieceBytes));
+    offset += pieceBytes;
+    leftBytes -= pieceBytes;
+  }
+  return { bytes: Buffer.concat(pieces), end: offset };
+}
+
+/** Microseconds since 2000 when the record is a commit. Its own data begins with the time (xl_xact_commit). */
+function commitTime(head: Buffer): bigint | undefined {
+  if (head.readUInt8(17) !== transactionManager || !commitOperations.has(head.readUInt8(16) & operationMask)) return undefined;
+  for (let offset = recordHeaderBytes; offset < head.length;) {
+    const identifier = head.readUInt8(offset);
+    if (identifier === dataShort || identifier === dataLong) {
+      const dataOffset = offset + (identifier === dataShort ? 2 : 5);
+      return dataOffset + 8 <= head.length ? head.readBigInt64LE(dataOffset) : undefined;
+    }
+    if (identifier === origin) offset += 3;
+    else if (identifier === topLevelTransaction) offset += 5;
+    else return undefined;
+  }
+  return undefined;
+}

@@ -1,0 +1,83 @@
+/** What may be asked of a cluster's archive. */
+import type { Client } from '@temporalio/client';
+import type { ArchiveWindow } from '../domain/archive-window.ts';
+import type { BaseBackup } from '../domain/base-backup.ts';
+import { WalkbackError } from '../domain/errors.ts';
+import { verifyWorkflowId } from '../domain/workflow-ids.ts';
+import { operationAttributes } from '../temporal/search-attributes.ts';
+import { type VerifyArchiveReport, type VerifyArchiveRequest, type VerifyProgress, workflowTypes } from '../workflows/contract.ts';
+import { clientError, operationHandle, type VerifyHandle } from './handles.ts';
+import { assertClusterName, type StartOptions } from './start-operation.ts';
+
+/** The part of the client library that is about archives. */
+export interface ArchiveOperations {
+  /** The newest base backups of a cluster, oldest first. `limit` defaults to 100, which is the most. */
+  listBackups(request: { readonly cluster: string; readonly limit?: number }): Promise<readonly BaseBackup[]>;
+  /** From when to when a cluster can be restored, and what stands in between; of long lists the newest. */
+  archiveWindow(request: { readonly cluster: string }): Promise<ArchiveWindow>;
+  /** Starts to verify what an archive holds. Errors in the archive are in the report. @throws WalkbackError INVALID_REQUEST, ALREADY_RUNNING */
+  startVerify(request: VerifyArchiveRequest): Promise<VerifyHandle>;
+}
+
+/** As many backups as fit in one answer of Temporal (64 KiB, design.md section 2). */
+const listLimitMaximum = 100;
+const questionTimeoutMs = 60_000;
+
+/** Makes them over a Temporal client. */
+export function createArchiveOperations(context: {
+  readonly client: Client;
+  readonly taskQueue: string;
+  readonly start: (operation: StartOptions) => Promise<void>;
+}): ArchiveOperations {
+  const { client, taskQueue, start } = context;
+  return {
+    listBackups: async ({ cluster, limit = listLimitMaximum }) => {
+      const input = { cluster: assertClusterName(cluster), limit: assertLimit(limit) };
+      return await ask<readonly BaseBackup[]>(client, taskQueue, { type: workflowTypes.listBaseBackups, name: 'list-backups', input });
+    },
+    archiveWindow: async ({ cluster }) => {
+      const input = { cluster: assertClusterName(cluster) };
+      return await ask<ArchiveWindow>(client, taskQueue, { type: workflowTypes.readArchiveWindow, name: 'window', input });
+    },
+    startVerify: async (request) => {
+      const { cluster } = request;
+      const workflowId = verifyWorkflowId(assertClusterName(cluster));
+      await start({
+        type: workflowTypes.verifyArchive,
+        workflowId,
+        input: request,
+        summary: `Verify the archive of ${cluster}${request.deep === true ? ', every byte' : ''}`,
+        attributes: { operation: 'verify', cluster },
+      });
+      return operationHandle<VerifyProgress, VerifyArchiveReport>(client, workflowId);
+    },
+  };
+}
+
+/** A question to an archive: a short workflow whose result is the answer. */
+interface Question {
+  readonly type: string;
+  /** Begins the workflow's id. */
+  readonly name: string;
+  readonly input: { readonly cluster: string };
+}
+
+async function ask<Answer>(client: Client, taskQueue: string, { type, name, input }: Question): Promise<Answer> {
+  const workflowId = `${name}/${input.cluster}/${crypto.randomUUID()}`;
+  try {
+    return await client.workflow.execute<(input: Question['input']) => Promise<Answer>>(type, {
+      taskQueue,
+      workflowId,
+      args: [input],
+      workflowExecutionTimeout: questionTimeoutMs,
+      typedSearchAttributes: operationAttributes({ operation: 'list', cluster: input.cluster }),
+    });
+  } catch (error) {
+    throw clientError(error, workflowId);
+  }
+}
+
+function assertLimit(limit: number): number {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= listLimitMaximum) return limit;
+  throw new WalkbackError('INVALID_REQUEST', `limit is a number from 1 to ${listLimitMaximum}, not ${limit}.`);
+}
