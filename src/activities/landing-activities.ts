@@ -173,7 +173,7 @@ async function openToClients(
       allowFrom: request.allowFrom,
       adminRole: adminRoleAfterSwap(job, request),
       operatingSystemUser: dependencies.operatingSystemUser,
-      archiveCommand: archiveCommand({ socketPath: dependencies.socketPath, cluster: name }),
+      archiveCommand: archiveCommand({ socketPath: dependencies.socketPath, stateDirectory: dependencies.stateDirectory, cluster: name }),
     },
   });
   await stopServer({ dataDirectory, mode: 'fast', timeoutMs: stopTimeoutMs });

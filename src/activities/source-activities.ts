@@ -229,7 +229,7 @@ async function configureArchiving(
       facts.archiveTimeoutSeconds === 0 || facts.archiveTimeoutSeconds > archiveTimeoutSeconds
         ? String(archiveTimeoutSeconds)
         : String(facts.archiveTimeoutSeconds),
-    archive_command: archiveCommand({ socketPath: dependencies.socketPath, cluster: name }),
+    archive_command: archiveCommand({ socketPath: dependencies.socketPath, stateDirectory: dependencies.stateDirectory, cluster: name }),
   };
   const current = {
     archive_mode: facts.archiveMode,

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import type { AgentLog } from './agent-log.ts';
 import type { AgentReply, AgentRequest, AgentStatus } from './protocol.ts';
+import { acknowledgementsPathOf } from './push/acknowledgements.ts';
 import { ClusterPusher } from './push/cluster-pusher.ts';
 import {
   type ClusterRegistration,
@@ -33,7 +34,7 @@ export interface WalServiceOptions {
   /** Opens the archive of a registration; asked once for each. The caller closes the stores behind it after the service. */
   readonly openArchive: (registration: ClusterRegistration | RestoreRegistration) => WalFiles | Promise<WalFiles>;
   readonly log: AgentLog;
-  /** How many ready WAL files of a cluster are archived before PostgreSQL asks. @default 8 */
+  /** How many ready WAL files of a cluster are archived before PostgreSQL asks. @default 32 */
   readonly pushAheadCount?: number;
   /** How many segments of a restore lie ready before PostgreSQL asks. @default 8 */
   readonly prefetchCount?: number;
@@ -79,7 +80,6 @@ class SocketWalService implements WalService {
   readonly #restores = new Map<string, RestoreFetcher>();
   readonly #clusterFiles: RegistrationFiles<ClusterRegistration>;
   readonly #restoreFiles: RegistrationFiles<RestoreRegistration>;
-  readonly #closing = new AbortController();
   #server: SocketServer | undefined;
 
   constructor(options: WalServiceOptions) {
@@ -90,24 +90,26 @@ class SocketWalService implements WalService {
   }
 
   async start(): Promise<void> {
-    for (const registration of await this.#clusterFiles.load()) this.#serveCluster(registration);
-    for (const registration of await this.#restoreFiles.load()) this.#serveRestore(registration);
+    for (const registration of await this.#clusterFiles.load()) await this.#serveCluster(registration);
+    for (const registration of await this.#restoreFiles.load()) await this.#serveRestore(registration);
     this.#server = await listenOnSocket(this.#options.socketPath, (request, { signal }) => this.#answer(request, signal));
   }
 
   async registerCluster(input: ClusterRegistrationInput & { readonly persist?: boolean }): Promise<void> {
     const registration = parseRegistration(clusterRegistrationSchema, input);
     if (input.persist === true) await this.#clusterFiles.save(registration.name, registration);
-    if (!isSame(this.#clusters.get(registration.name)?.registration, registration)) this.#serveCluster(registration);
+    if (!isSame(this.#clusters.get(registration.name)?.registration, registration)) await this.#serveCluster(registration);
   }
 
   async registerRestore(input: RestoreRegistrationInput): Promise<void> {
     const registration = parseRegistration(restoreRegistrationSchema, input);
-    await this.#restoreFiles.save(registration.restoreId, registration);
     const present = this.#restores.get(registration.restoreId);
-    if (isSame(present?.registration, registration)) return;
+    if (isSame(present?.registration, registration)) return await this.#restoreFiles.save(registration.restoreId, registration);
     await present?.close();
-    this.#serveRestore(registration);
+    // What the shell was told to be absent was so by the old view: gone before the new view counts.
+    await present?.removePrefetched();
+    await this.#restoreFiles.save(registration.restoreId, registration);
+    await this.#serveRestore(registration);
   }
 
   async unregisterRestore(restoreId: string): Promise<void> {
@@ -129,9 +131,9 @@ class SocketWalService implements WalService {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server?.close(this.#options.closeGraceMs ?? closeGraceDefaultMs);
-    this.#closing.abort(new WalkbackError('CANCELLED', 'The agent is being stopped.'));
+    const stopped = new WalkbackError('CANCELLED', 'The agent is being stopped.');
     await Promise.all([
-      ...Array.from(this.#clusters.values(), (cluster) => cluster.settle()),
+      ...Array.from(this.#clusters.values(), (cluster) => cluster.close(stopped)),
       ...Array.from(this.#restores.values(), (restore) => restore.close()),
     ]);
   }
@@ -165,19 +167,22 @@ class SocketWalService implements WalService {
     });
   }
 
-  #serveCluster(registration: ClusterRegistration): void {
-    const { log, pushPatience, pushAheadCount } = this.#options;
+  /** The former one's acknowledgements speak of its archive, so it ends before the new one begins. */
+  async #serveCluster(registration: ClusterRegistration): Promise<void> {
+    const { log, pushPatience, pushAheadCount, stateDirectory } = this.#options;
+    await this.#clusters.get(registration.name)?.close();
     const pusher = new ClusterPusher(registration, {
       openFiles: this.#opener(registration),
       log,
-      signal: this.#closing.signal,
+      acknowledgementsPath: acknowledgementsPathOf(stateDirectory, registration.name),
       ...(pushPatience === undefined ? {} : { patience: pushPatience }),
       ...(pushAheadCount === undefined ? {} : { pushAheadCount }),
     });
     this.#clusters.set(registration.name, pusher);
+    await pusher.open();
   }
 
-  #serveRestore(registration: RestoreRegistration): void {
+  async #serveRestore(registration: RestoreRegistration): Promise<void> {
     const { log, fetchPatience, prefetchCount, diskFloorBytes } = this.#options;
     const fetcher = new RestoreFetcher(registration, {
       openFiles: this.#opener(registration),
@@ -187,6 +192,7 @@ class SocketWalService implements WalService {
       ...(diskFloorBytes === undefined ? {} : { diskFloorBytes }),
     });
     this.#restores.set(registration.restoreId, fetcher);
+    await fetcher.open();
   }
 
   /** Opens the archive at the first need, and again after a failure. */

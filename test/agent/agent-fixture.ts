@@ -72,6 +72,15 @@ export class AgentFixture implements AsyncDisposable {
     return join(this.directory, 'agent.sock');
   }
 
+  get stateDirectory(): string {
+    return join(this.directory, 'state');
+  }
+
+  /** Where the shell of archive_command finds acknowledgements. */
+  get acknowledgements(): string {
+    return join(this.stateDirectory, 'archived', 'shop');
+  }
+
   get prefetchDirectory(): string {
     return join(this.dataDirectory, 'walkback_restore', 'prefetch');
   }
@@ -80,7 +89,7 @@ export class AgentFixture implements AsyncDisposable {
     const note = (facts: object, message: string) => void this.logged.push(`${message} ${JSON.stringify(facts)}`);
     this.service = await startWalService({
       socketPath: this.socketPath,
-      stateDirectory: join(this.directory, 'state'),
+      stateDirectory: this.stateDirectory,
       openArchive: () => this.files,
       log: { info: note, warn: note, error: note },
       diskFloorBytes: 0,

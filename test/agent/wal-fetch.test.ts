@@ -25,7 +25,7 @@ describe('fetch', () => {
   it('is absent without a question to the store when the name is outside the view', async () => {
     await using fixture = await AgentFixture.create();
     fixture.store(10);
-    await fixture.start();
+    await fixture.start({ prefetchCount: 0 });
     await fixture.registerRestore(1, 9, ['00000002.history']);
     for (const name of [segment(10), segment(1, 2), '00000003.history']) {
       const result = await fixture.fetch(name);
@@ -301,8 +301,6 @@ describe('restoreCommand', () => {
     ['Node fails of its own', '/bin/false', commandPath, 255],
   ])('never looks like absence when %s', async (_, nodePath, command, exitCode) => {
     await using fixture = await AgentFixture.create();
-    await fixture.start();
-    await fixture.registerRestore(1, 9);
     expect((await fixture.shell(lineFor(fixture, segment(50), nodePath, command))).exitCode).toBe(exitCode);
   });
 

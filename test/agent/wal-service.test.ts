@@ -112,7 +112,8 @@ describe('archiveCommand', () => {
     await fixture.start();
     await fixture.registerCluster();
     await fixture.writeReady(segment(1));
-    const line = archiveCommand({ nodePath: process.execPath, commandPath, socketPath: fixture.socketPath, cluster: 'shop' });
+    const { socketPath, stateDirectory } = fixture;
+    const line = archiveCommand({ nodePath: process.execPath, commandPath, socketPath, stateDirectory, cluster: 'shop' });
     const result = await fixture.shell(replacePlaceholders(line, segment(1), `pg_wal/${segment(1)}`));
     expect(result).toEqual({ exitCode: 0, signal: null, stderr: '' });
     expect(fixture.files.stored.has(segment(1))).toBe(true);
@@ -121,7 +122,14 @@ describe('archiveCommand', () => {
   it('starts the command of this installation when no paths are given', async () => {
     await using fixture = await AgentFixture.create();
     await mkdir(join(fixture.directory, 'x'));
-    const line = archiveCommand({ socketPath: '/s', cluster: 'shop', agentWaitMs: 100 });
-    expect(line).toBe(`exec '${process.execPath}' '${commandPath}' 'push' '/s' 'shop' "%f" "%p" 100`);
+    const line = archiveCommand({ socketPath: '/s', stateDirectory: '/state', cluster: 'shop', agentWaitMs: 100 });
+    expect(line).toMatch(/^a='\/state\/archived\/shop\/'%f; /);
+    expect(line.endsWith(`; exec '${process.execPath}' '${commandPath}' 'push' '/s' 'shop' "%f" "%p" 100`)).toBe(true);
+  });
+
+  it('asks over the socket alone when the paths are so long that PostgreSQL 14 would cut the line', () => {
+    const long = `/${'long'.repeat(100)}`;
+    const line = archiveCommand({ socketPath: '/s', stateDirectory: long, commandPath: `${long}.cjs`, cluster: 'shop' });
+    expect(line).toBe(`exec '${process.execPath}' '${long}.cjs' 'push' '/s' 'shop' "%f" "%p"`);
   });
 });

@@ -4,6 +4,27 @@ import { join } from 'node:path';
 import { walFileKind } from '../../domain/wal-segment.ts';
 
 const readySuffix = '.ready';
+const doneSuffix = '.done';
+
+/** Where PostgreSQL keeps the list. */
+export function statusDirectoryOf(dataDirectory: string): string {
+  return join(dataDirectory, 'pg_wal', 'archive_status');
+}
+
+/** The name that an entry of the list says is ready; undefined for any other entry. */
+export function nameReady(entry: string | undefined): string | undefined {
+  return nameBefore(readySuffix, entry);
+}
+
+/** The name that an entry of the list says is archived; undefined for any other entry. */
+export function nameDone(entry: string | undefined): string | undefined {
+  return nameBefore(doneSuffix, entry);
+}
+
+function nameBefore(suffix: string, entry: string | undefined): string | undefined {
+  const name = entry?.endsWith(suffix) === true ? entry.slice(0, -suffix.length) : '';
+  return walFileKind(name) === undefined ? undefined : name;
+}
 
 /** What waits to be archived. */
 export interface Backlog {
@@ -33,9 +54,9 @@ export async function readBacklog(dataDirectory: string): Promise<Backlog> {
 
 async function allReadyNames(dataDirectory: string): Promise<string[]> {
   const names: string[] = [];
-  for await (const entry of await opendir(statusDirectory(dataDirectory))) {
-    const name = entry.name.slice(0, -readySuffix.length);
-    if (entry.name.endsWith(readySuffix) && walFileKind(name) !== undefined) names.push(name);
+  for await (const entry of await opendir(statusDirectoryOf(dataDirectory))) {
+    const name = nameReady(entry.name);
+    if (name !== undefined) names.push(name);
   }
   return names;
 }
@@ -43,7 +64,7 @@ async function allReadyNames(dataDirectory: string): Promise<string[]> {
 /** When the file began to wait, in milliseconds of the epoch; undefined when it does not wait. */
 async function readySince(dataDirectory: string, name: string): Promise<number | undefined> {
   try {
-    return (await stat(join(statusDirectory(dataDirectory), `${name}${readySuffix}`))).mtimeMs;
+    return (await stat(join(statusDirectoryOf(dataDirectory), `${name}${readySuffix}`))).mtimeMs;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
@@ -54,8 +75,4 @@ function inArchivingOrder(left: string, right: string): number {
   const leftIsHistory = walFileKind(left) === 'history';
   if (leftIsHistory !== (walFileKind(right) === 'history')) return leftIsHistory ? -1 : 1;
   return left < right ? -1 : 1;
-}
-
-function statusDirectory(dataDirectory: string): string {
-  return join(dataDirectory, 'pg_wal', 'archive_status');
 }

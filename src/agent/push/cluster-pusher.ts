@@ -1,4 +1,7 @@
 /** Archives the WAL of one cluster: what PostgreSQL asks for, and ahead of it what it will ask for next. */
+import { type FSWatcher } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
 import { walFileKind } from '../../domain/wal-segment.ts';
 import type { AgentLog } from '../agent-log.ts';
@@ -6,8 +9,10 @@ import { resolveInPgWal } from '../pg-wal-path.ts';
 import type { ClusterStatus, Failure } from '../protocol.ts';
 import type { ClusterRegistration } from '../registration.ts';
 import { type Patience, retryWhileUnavailable } from '../retry.ts';
+import { nameWanted, wantedSuffix, watchDirectory } from '../shell/answer-directory.ts';
 import { SharedRuns } from '../shared-runs.ts';
 import type { WalFiles } from '../wal-files.ts';
+import { Acknowledgements } from './acknowledgements.ts';
 import { readBacklog } from './archive-status.ts';
 import { fileIdentity, missingFile } from './file-identity.ts';
 import { PushAhead } from './push-ahead.ts';
@@ -22,8 +27,8 @@ const pushPatience: Patience = { totalMs: 30_000, firstDelayMs: 250, maximumDela
 export interface ClusterPusherOptions {
   readonly openFiles: () => Promise<WalFiles>;
   readonly log: AgentLog;
-  /** Ends all pushes. */
-  readonly signal: AbortSignal;
+  /** Where the shell of archive_command looks for acknowledgements. */
+  readonly acknowledgementsPath: string;
   /** @default 30 s in all */
   readonly patience?: Patience;
   readonly pushAheadCount?: number;
@@ -35,19 +40,42 @@ export class ClusterPusher {
   readonly #options: ClusterPusherOptions;
   readonly #runs = new SharedRuns<void>();
   readonly #ahead: PushAhead;
+  readonly #acknowledgements: Acknowledgements;
+  readonly #closing = new AbortController();
+  /** Names that the shell waits for. */
+  readonly #wanted = new Map<string, Promise<void>>();
+  #watcher: FSWatcher | undefined;
   #lastArchived: { readonly name: string; readonly time: string } | undefined;
   #lastError: Failure | undefined;
 
   constructor(registration: ClusterRegistration, options: ClusterPusherOptions) {
     this.registration = registration;
+    const { dataDirectory } = registration;
+    const { log, acknowledgementsPath } = options;
     this.#options = options;
+    this.#acknowledgements = new Acknowledgements({ publicPath: acknowledgementsPath, dataDirectory, log });
     this.#ahead = new PushAhead({
-      dataDirectory: registration.dataDirectory,
+      dataDirectory,
       runs: this.#runs,
       push: (name, path) => this.#store(name, path),
-      log: options.log,
-      signal: options.signal,
+      forget: (name) => this.#acknowledgements.forget(name),
+      log,
+      signal: this.#closing.signal,
       ...(options.pushAheadCount === undefined ? {} : { aheadCount: options.pushAheadCount }),
+    });
+  }
+
+  /** Answers from now on what the shell of archive_command asks by files. */
+  async open(): Promise<void> {
+    await this.#acknowledgements.open();
+    const { directory } = this.#acknowledgements;
+    if (directory === undefined) return;
+    this.#watcher = watchDirectory(directory, {
+      onChange: (fileName) => {
+        const name = nameWanted(fileName);
+        if (name !== undefined) this.#answerShell(directory, name);
+      },
+      onUnwatched: (reason) => this.#options.log.warn({ directory, reason }, 'Acknowledgements are given over the socket.'),
     });
   }
 
@@ -86,20 +114,54 @@ export class ClusterPusher {
     };
   }
 
-  /** Resolves when no push is under way. */
-  settle(): Promise<void> {
-    return this.#runs.settle();
+  /** Ends all pushes and takes the acknowledgements back. Resolves when no push is under way. */
+  async close(reason?: Error): Promise<void> {
+    this.#closing.abort(reason);
+    this.#watcher?.close();
+    await this.#ahead.close();
+    await this.#runs.settle();
+    await Promise.allSettled(this.#wanted.values());
+    await this.#acknowledgements.close();
   }
 
   async #push(name: string, path: string): Promise<void> {
     const realPath = await this.#resolve(name, path);
     const identity = (await fileIdentity(realPath)) ?? missingFile(realPath);
-    const isArchived = this.#ahead.take(name, identity);
-    void this.#ahead.topUp(name);
-    if (isArchived) return;
-    const { signal, patience } = this.#options;
-    await this.#runs.demand(`${name} ${identity}`, () =>
-      retryWhileUnavailable(() => this.#storeAs(identity, name, realPath), { ...(patience ?? pushPatience), signal }),
+    if (this.#ahead.isArchived(name, identity)) return void this.#ahead.begin();
+    const archived = this.#runs.demand(`${name} ${identity}`, () =>
+      retryWhileUnavailable(() => this.#storeAs(identity, name, realPath), {
+        ...(this.#options.patience ?? pushPatience),
+        signal: this.#closing.signal,
+      }),
+    );
+    // The run above is under way, so that it is not begun a second time.
+    void this.#ahead.begin();
+    await archived;
+    this.#ahead.note(name, identity);
+  }
+
+  /** What the shell asks for by a file; the answer is the acknowledgement or, when there is none, the end of its wait. */
+  #answerShell(directory: string, name: string): void {
+    if (this.#wanted.has(name)) return;
+    const answer = async () => {
+      const isAsked = await access(join(directory, `${name}${wantedSuffix}`)).then(
+        () => true,
+        // The notice was of the question's removal.
+        () => false,
+      );
+      if (!isAsked) return;
+      try {
+        await this.push(name);
+      } catch {
+        // It is logged, and told to the question over the socket that follows.
+      } finally {
+        await this.#acknowledgements.endWait(name);
+      }
+    };
+    const answering = answer().finally(() => this.#wanted.delete(name));
+    this.#wanted.set(name, answering);
+    answering.catch((error: unknown) =>
+      this.#options.log.warn({ name, reason: messageOf(error) }, 'The shell is left to its own patience.'),
     );
   }
 
@@ -124,12 +186,14 @@ export class ClusterPusher {
 
   /** @returns the identity of the file that was stored */
   async #store(name: string, path: string): Promise<string> {
-    const { openFiles, signal } = this.#options;
-    const before = (await fileIdentity(path)) ?? missingFile(path);
-    const files = await openFiles();
-    await files.push({ path, name, systemIdentifier: this.registration.systemIdentifier, signal });
-    const after = await fileIdentity(path);
-    return before === after ? before : `${before} then ${after}`;
+    const { systemIdentifier } = this.registration;
+    return await this.#acknowledgements.prove(name, path, async () => {
+      const before = (await fileIdentity(path)) ?? missingFile(path);
+      const files = await this.#options.openFiles();
+      await files.push({ path, name, systemIdentifier, signal: this.#closing.signal });
+      const after = await fileIdentity(path);
+      return before === after ? before : `${before} then ${after}`;
+    });
   }
 
   #fail(name: string, error: unknown): void {

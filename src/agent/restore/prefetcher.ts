@@ -2,16 +2,22 @@
  * The prefetch directory of one restore. A file under its own name is complete, verified and synced: the restore_command of PostgreSQL moves
  * it into place without asking. Unfinished files have another name.
  */
-import { type FSWatcher, rmSync, watch } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { type FSWatcher, rmSync } from 'node:fs';
+import { access, mkdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../domain/errors.ts';
-import { isWalSegmentName, type WalSegmentName } from '../../domain/wal-segment.ts';
+import { isWalSegmentName, walFileKind, type WalSegmentName } from '../../domain/wal-segment.ts';
 import type { AgentLog } from '../agent-log.ts';
 import { syncFile, unfinishedPathOf, unfinishedPrefix } from '../../files/durable-file.ts';
 import type { WalView } from '../registration.ts';
 import { SharedRuns } from '../shared-runs.ts';
-import { segmentsAfter } from './wal-view.ts';
+import { emptyDirectory, endWait, nameWanted, wantedSuffix, watchDirectory } from '../shell/answer-directory.ts';
+import { firstSegments, segmentsAfter, viewHolds } from './wal-view.ts';
+
+/** Behind a name that is proven absent for this restore: the shell ends with exit code 1. */
+export const absentSuffix = '.absent';
+/** PostgreSQL asks for a few names beyond the view, at the end of it. */
+const absentMaximumCount = 64;
 
 /** How many segments lie ready before PostgreSQL asks: 128 MiB of the usual size. */
 const depthDefaultCount = 8;
@@ -27,19 +33,13 @@ export interface PrefetcherOptions {
   readonly segmentBytes: number;
   /** Brings a file of the archive to a path; one attempt. */
   readonly download: (name: string, path: string) => Promise<'fetched' | 'absent'>;
+  /** Wraps the download with the retries of a demanded file. */
+  readonly attempts: (work: () => Promise<'fetched' | 'absent'>) => Promise<'fetched' | 'absent'>;
   readonly log: AgentLog;
   /** @default 8 */
   readonly depthCount?: number;
   /** @default 1 GiB */
   readonly diskFloorBytes?: number;
-}
-
-/** A file that is asked for now. */
-export interface Supply {
-  /** Wraps the download with the retries of a demanded file. */
-  readonly attempts: (work: () => Promise<'fetched' | 'absent'>) => Promise<'fetched' | 'absent'>;
-  /** Moves the ready file to where it is wanted. */
-  readonly place: (path: string) => Promise<void>;
 }
 
 /** Keeps the next segments of one restore ready. */
@@ -50,6 +50,12 @@ export class Prefetcher {
   readonly #ready = new Set<string>();
   /** Files being handed over now: not to be removed as stale. */
   readonly #held = new Set<string>();
+  /** The file that the shell was promised last: not to be removed as stale either. PostgreSQL asks for one at a time. */
+  #offered: string | undefined;
+  /** Names that the shell waits for. */
+  readonly #wanted = new Map<string, Promise<void>>();
+  /** Names of which the shell was told that they are absent. */
+  readonly #absent = new Set<string>();
   /** The last segment that PostgreSQL took. */
   #position: WalSegmentName | undefined;
   #watcher: FSWatcher | undefined;
@@ -71,15 +77,28 @@ export class Prefetcher {
     return this.#ready.size;
   }
 
-  /** Hands over a file, from the directory or from the archive. */
-  async supply(name: string, { attempts, place }: Supply): Promise<'fetched' | 'absent'> {
+  /**
+   * Answers from now on what the shell of restore_command asks by files, and fetches what replay needs first. A failure is no reason to refuse
+   * the restore: the next request opens it again.
+   */
+  async warmUp(): Promise<void> {
+    try {
+      await this.#open();
+      this.#schedule();
+    } catch (error) {
+      this.#options.log.warn({ directory: this.#options.directory, reason: messageOf(error) }, 'Nothing is prefetched yet.');
+    }
+  }
+
+  /**
+   * Hands over a file, from the directory or from the archive.
+   * @param place moves the ready file to where it is wanted
+   */
+  async supply(name: string, place: (path: string) => Promise<void>): Promise<'fetched' | 'absent'> {
     await this.#open();
     this.#held.add(name);
     try {
-      if (!(await this.#liesReady(name))) {
-        if ((await this.#runs.demand(name, () => attempts(() => this.#download(name)))) === 'absent') return 'absent';
-        this.#isPaused = false;
-      }
+      if ((await this.#makeReady(name)) === 'absent') return 'absent';
       await place(this.#pathOf(name));
       this.#ready.delete(name);
       if (isWalSegmentName(name)) this.#position = name;
@@ -95,7 +114,64 @@ export class Prefetcher {
     this.#isClosed = true;
     this.#watcher?.close();
     await this.#runs.settle();
+    await Promise.allSettled(this.#wanted.values());
     await this.#lastLook;
+  }
+
+  async #makeReady(name: string): Promise<'fetched' | 'absent'> {
+    if (await this.#liesReady(name)) return 'fetched';
+    const outcome = await this.#runs.demand(name, () => this.#options.attempts(() => this.#download(name)));
+    if (outcome === 'fetched') this.#isPaused = false;
+    return outcome;
+  }
+
+  #noteChange(fileName: string | undefined): void {
+    if (fileName?.startsWith(unfinishedPrefix) === true) return;
+    const name = nameWanted(fileName);
+    if (name !== undefined) this.#answerShell(name);
+    else if (fileName?.endsWith(absentSuffix) !== true) this.#schedule();
+  }
+
+  /** What the shell asks for by a file; the answer is the file itself, the proof that it is absent or, without either, the end of its wait. */
+  #answerShell(name: string): void {
+    if (this.#wanted.has(name) || this.#isClosed) return;
+    const answering = this.#answer(name)
+      .catch((error: unknown) => {
+        // The question over the socket that follows gets the same error.
+        this.#options.log.warn({ name, reason: messageOf(error) }, 'A WAL file that PostgreSQL waits for could not be fetched.');
+      })
+      .finally(() => this.#wanted.delete(name));
+    this.#wanted.set(name, answering);
+  }
+
+  async #answer(name: string): Promise<void> {
+    const { directory, view, segmentBytes } = this.#options;
+    const isAsked = await access(this.#pathOf(`${name}${wantedSuffix}`)).then(
+      () => true,
+      // The notice was of the question's removal.
+      () => false,
+    );
+    if (!isAsked) return;
+    try {
+      if (!viewHolds(view, name, segmentBytes)) await this.#sayAbsent(name);
+      else await this.#fetchForShell(name);
+    } finally {
+      await endWait(directory, name);
+      this.#schedule();
+    }
+  }
+
+  async #fetchForShell(name: string): Promise<void> {
+    this.#offered = name;
+    await this.#makeReady(name);
+    if (isWalSegmentName(name)) this.#position = name;
+  }
+
+  /** Names beyond the view never become others for this restore, so the proof stays. */
+  async #sayAbsent(name: string): Promise<void> {
+    if (walFileKind(name) === undefined || this.#absent.size >= absentMaximumCount) return;
+    await writeFile(this.#pathOf(`${name}${absentSuffix}`), '', { mode: 0o600 });
+    this.#absent.add(name);
   }
 
   #pathOf(name: string): string {
@@ -117,17 +193,13 @@ export class Prefetcher {
   async #clearAndWatch(): Promise<void> {
     const { directory, log } = this.#options;
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    for (const name of await readdir(directory)) await rm(join(directory, name), { recursive: true, force: true });
-    // Without notice of what PostgreSQL took, prefetching goes on at its next request to the agent.
-    const unwatched = (error: unknown) => log.warn({ directory, reason: messageOf(error) }, 'The prefetch directory is not watched.');
-    try {
-      this.#watcher = watch(directory, { persistent: false }, (event, name) => {
-        if (event === 'rename' && name?.startsWith(unfinishedPrefix) !== true) this.#schedule();
-      });
-      this.#watcher.on('error', unwatched);
-    } catch (error) {
-      unwatched(error);
-    }
+    await emptyDirectory(directory);
+    this.#watcher?.close();
+    this.#watcher = watchDirectory(directory, {
+      onChange: (fileName) => this.#noteChange(fileName),
+      // Without notice of what PostgreSQL took, prefetching goes on at its next request to the agent.
+      onUnwatched: (reason) => log.warn({ directory, reason }, 'The prefetch directory is not watched.'),
+    });
   }
 
   /** Durable before it is visible under its name: PostgreSQL would take a file of zeros for the end of WAL. */
@@ -162,9 +234,9 @@ export class Prefetcher {
   async #advance(): Promise<void> {
     if (this.#isClosed) return;
     await this.#noteTaken();
-    const wanted = this.#wanted();
-    this.#removeStale(wanted);
-    for (const name of wanted) {
+    const needed = this.#needed();
+    this.#removeStale(needed);
+    for (const name of needed) {
       if (this.#isPaused || this.#runs.aheadCount >= parallelCount) return;
       if (this.#ready.has(name) || this.#runs.has(name)) continue;
       if (!(await this.#hasDiskSpace())) return;
@@ -174,7 +246,7 @@ export class Prefetcher {
 
   /** The shell of restore_command moves files without telling us; what is gone moves the position. */
   async #noteTaken(): Promise<void> {
-    for (const name of this.#wanted()) {
+    for (const name of this.#needed()) {
       if (!this.#ready.has(name) || this.#held.has(name) || (await this.#liesReady(name))) continue;
       this.#position = name;
     }
@@ -193,19 +265,19 @@ export class Prefetcher {
   }
 
   /** Synchronous, so that no download of the same name can come between the decision and the removal. */
-  #removeStale(wanted: readonly string[]): void {
+  #removeStale(needed: readonly string[]): void {
     for (const name of this.#ready) {
-      if (wanted.includes(name) || this.#held.has(name) || this.#runs.has(name)) continue;
+      if (needed.includes(name) || name === this.#offered || this.#held.has(name) || this.#runs.has(name)) continue;
       this.#ready.delete(name);
       rmSync(this.#pathOf(name), { force: true });
     }
   }
 
-  #wanted(): readonly WalSegmentName[] {
+  /** What replay needs next, or first. */
+  #needed(): readonly WalSegmentName[] {
     const { view, segmentBytes, depthCount } = this.#options;
-    return this.#position === undefined
-      ? []
-      : segmentsAfter(view, this.#position, { count: depthCount ?? depthDefaultCount, segmentBytes });
+    const options = { count: depthCount ?? depthDefaultCount, segmentBytes };
+    return this.#position === undefined ? firstSegments(view, options) : segmentsAfter(view, this.#position, options);
   }
 
   async #hasDiskSpace(): Promise<boolean> {

@@ -52,10 +52,16 @@ export class RestoreFetcher {
       view: registration.view,
       segmentBytes: registration.segmentBytes,
       download: (name, path) => this.#download(name, path),
+      attempts: (work) => this.#attempt(work),
       log: options.log,
       ...(options.prefetchCount === undefined ? {} : { depthCount: options.prefetchCount }),
       ...(options.diskFloorBytes === undefined ? {} : { diskFloorBytes: options.diskFloorBytes }),
     });
+  }
+
+  /** Answers the shell of restore_command from now on, and begins to prefetch: PostgreSQL is started soon. */
+  async open(): Promise<void> {
+    await this.#prefetcher.warmUp();
   }
 
   /**
@@ -108,19 +114,19 @@ export class RestoreFetcher {
       throw new WalkbackError('CANCELLED', `Whoever asked for ${name} has gone; nothing was written to ${destination}.`);
     };
     try {
-      const outcome = await this.#prefetcher.supply(name, {
-        attempts: (work) =>
-          retryWhileUnavailable(() => repeatWhenDamaged(work), {
-            ...fetchPatience,
-            ...this.#options.patience,
-            signal: this.#closing.signal,
-          }),
-        place: (path) => move(path, destination, assertAsked),
-      });
+      const outcome = await this.#prefetcher.supply(name, (path) => move(path, destination, assertAsked));
       if (outcome === 'absent') throw this.#lost(name);
     } finally {
       if (this.#turns.get(destination) === turn) this.#turns.delete(destination);
     }
+  }
+
+  async #attempt(work: () => Promise<'fetched' | 'absent'>): Promise<'fetched' | 'absent'> {
+    return await retryWhileUnavailable(() => repeatWhenDamaged(work), {
+      ...fetchPatience,
+      ...this.#options.patience,
+      signal: this.#closing.signal,
+    });
   }
 
   async #download(name: string, path: string): Promise<'fetched' | 'absent'> {

@@ -8,27 +8,38 @@ export function viewHolds(view: WalView, name: string, segmentBytes: number): bo
   return view.segments.some((range) => rangeHolds(range, name, segmentBytes));
 }
 
+interface SegmentsWanted {
+  readonly count: number;
+  readonly segmentBytes: number;
+}
+
+/** At most `count` segments that replay needs first. */
+export function firstSegments(view: WalView, { count, segmentBytes }: SegmentsWanted): readonly WalSegmentName[] {
+  return view.segments.flatMap((range) => segmentsFrom(range, { count, segmentBytes })).slice(0, count);
+}
+
 /** At most `count` segments that replay needs after this one, never beyond the view. Empty when the view does not hold the segment. */
-export function segmentsAfter(
-  view: WalView,
-  name: WalSegmentName,
-  options: { readonly count: number; readonly segmentBytes: number },
-): readonly WalSegmentName[] {
-  const { count, segmentBytes } = options;
+export function segmentsAfter(view: WalView, name: WalSegmentName, { count, segmentBytes }: SegmentsWanted): readonly WalSegmentName[] {
   const rangeIndex = view.segments.findIndex((range) => rangeHolds(range, name, segmentBytes));
-  if (rangeIndex < 0) return [];
-  const following: WalSegmentName[] = [];
-  let next = parseWalSegmentName(name, segmentBytes).number + 1n;
-  for (const range of view.segments.slice(rangeIndex)) {
-    const first = parseWalSegmentName(range.first, segmentBytes);
-    const last = parseWalSegmentName(range.last, segmentBytes).number;
+  const startNumber = parseWalSegmentName(name, segmentBytes).number + 1n;
+  const following = view.segments.slice(Math.max(0, rangeIndex)).flatMap((range, index) =>
     // A timeline that forks off begins again with the segment of the fork, which replay reads from the newer timeline.
-    if (range !== view.segments[rangeIndex]) next = first.number;
-    for (; next <= last && following.length < count; next += 1n) {
-      following.push(walSegmentName({ timeline: first.timeline, number: next }, segmentBytes));
-    }
+    segmentsFrom(range, { count, segmentBytes, ...(index === 0 ? { startNumber } : {}) }),
+  );
+  return rangeIndex < 0 ? [] : following.slice(0, count);
+}
+
+function segmentsFrom(
+  range: WalRange,
+  { count, segmentBytes, startNumber }: SegmentsWanted & { readonly startNumber?: bigint },
+): WalSegmentName[] {
+  const { timeline, number: first } = parseWalSegmentName(range.first, segmentBytes);
+  const last = parseWalSegmentName(range.last, segmentBytes).number;
+  const names: WalSegmentName[] = [];
+  for (let number = startNumber ?? first; number <= last && names.length < count; number += 1n) {
+    names.push(walSegmentName({ timeline, number }, segmentBytes));
   }
-  return following;
+  return names;
 }
 
 function rangeHolds(range: WalRange, name: WalSegmentName, segmentBytes: number): boolean {
