@@ -5,7 +5,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WalkbackError } from '../domain/errors.ts';
 import { cancelled, throwIfCancelled } from './cancellation.ts';
-import { signPayloadsInThreadPool } from './s3-checksums.ts';
+import { signPayloadsInThreadPool, travelsSafely } from './s3-checksums.ts';
 import { fromS3Error, storeCodeOf } from './s3-errors.ts';
 import { S3Habits } from './s3-habits.ts';
 import type { ResolvedS3Options } from './s3-options.ts';
@@ -38,7 +38,9 @@ export class S3Connection {
   constructor(options: ResolvedS3Options) {
     const agentOptions = { keepAlive: true, maxSockets: socketMaximumCount, timeout: idleSocketMs };
     this.options = options;
-    this.habits = new S3Habits({ checksums: options.checksums === 'when-supported', conditions: true, delimiters: true });
+    const checksums = options.checksums === 'when-supported';
+    const unsignedPayloads = checksums && travelsSafely(options.endpoint);
+    this.habits = new S3Habits({ checksums, conditions: true, delimiters: true, unsignedPayloads });
     this.#agents = [new HttpAgent({ ...agentOptions }), new HttpsAgent({ ...agentOptions })];
     this.client = createClient(options, this.#agents);
   }

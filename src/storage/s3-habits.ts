@@ -12,15 +12,28 @@ export interface RequestForm {
   readonly conditions: boolean;
   /** Listings end at a slash; without it they bring what lies deeper too, which is left out here. */
   readonly delimiters: boolean;
+  /** What is written is not hashed for the signature: its CRC-32 goes with it, and nobody on the way could change both. */
+  readonly unsignedPayloads: boolean;
 }
 
 /** Answers that may mean that the store does not know a header. A wrong checksum or a broken condition has codes of its own. */
-const refusalCodes: ReadonlySet<string> = new Set(['InvalidArgument', 'InvalidRequest', 'NotImplemented', 'UnsupportedHeader']);
+const refusalCodes: ReadonlySet<string> = new Set([
+  'InvalidArgument',
+  'InvalidRequest',
+  'NotImplemented',
+  'UnsupportedHeader',
+  'XAmzContentSHA256Mismatch',
+]);
 
 /** Does the answer say that the store does not know something in the request? */
 export function isRefusal(error: unknown): boolean {
   const status = httpStatusOf(error);
   return status === 501 || (status === 400 && refusalCodes.has(storeCodeOf(error) ?? ''));
+}
+
+/** A bucket's policy may forbid unsigned payloads (condition key s3:x-amz-content-sha256). */
+function isForbidden(error: unknown): boolean {
+  return httpStatusOf(error) === 403 && storeCodeOf(error) === 'AccessDenied';
 }
 
 /** The habits of one store, as this process knows them. */
@@ -53,7 +66,7 @@ export class S3Habits {
         if (refusal !== undefined) this.#form = form;
         return answer;
       } catch (error) {
-        if (!isRefusal(error)) throw error;
+        if (!isRefusal(error) && !(form.unsignedPayloads && isForbidden(error))) throw error;
         refusal = error;
       }
     }
@@ -61,13 +74,13 @@ export class S3Habits {
   }
 }
 
-/** The form itself, then without each of the parts, then without all of them. */
+/** The form itself, and then without one of the parts, without two of them, and so on: as little as possible is given up. */
 function simplerForms(form: RequestForm, parts: readonly (keyof RequestForm)[]): readonly RequestForm[] {
-  const removable = parts.filter((part) => form[part]);
-  const without = (...left: readonly (keyof RequestForm)[]): RequestForm => ({
-    ...form,
-    ...Object.fromEntries(left.map((part) => [part, false])),
-  });
-  const single = removable.map((part) => without(part));
-  return [form, ...single, ...(removable.length > 1 ? [without(...removable)] : [])];
+  let subsets: readonly (readonly (keyof RequestForm)[])[] = [[]];
+  for (const part of parts.filter((candidate) => form[candidate])) {
+    subsets = [...subsets, ...subsets.map((subset) => [...subset, part])];
+  }
+  return subsets
+    .toSorted((one, other) => one.length - other.length)
+    .map((subset) => ({ ...form, ...Object.fromEntries(subset.map((part) => [part, false])) }));
 }

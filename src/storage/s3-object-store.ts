@@ -8,7 +8,7 @@ import { capabilitiesKey, readRecordedCapabilities } from './capability-record.t
 import { requireKey, requireMetadata } from './object-key.ts';
 import type { ByteRange, ObjectBody, ObjectInfo, ObjectStore, ObjectUpload, PutOptions } from './object-store.ts';
 import { RecentWrites } from './recent-writes.ts';
-import { crc32Base64 } from './s3-checksums.ts';
+import { crc32Base64, unsignedPayloadStep, withUnsignedPayload } from './s3-checksums.ts';
 import { S3Connection } from './s3-connection.ts';
 import { S3Remover } from './s3-delete.ts';
 import { httpStatusOf } from './s3-errors.ts';
@@ -47,7 +47,11 @@ export class S3ObjectStore implements ObjectStore {
     const objectKey = this.#objectKey(key);
     requireMetadata(options.metadata);
     if (options.ifAbsent === true) await (this.#recordRead ??= this.#readRecord(options.signal));
-    const parts: readonly (keyof RequestForm)[] = options.ifAbsent === true ? ['checksums', 'conditions'] : ['checksums'];
+    const parts: readonly (keyof RequestForm)[] = [
+      'checksums',
+      'unsignedPayloads',
+      ...(options.ifAbsent === true ? (['conditions'] as const) : []),
+    ];
     const info = await this.#connection.habits.send(parts, (form) => this.#putInForm(key, bytes, { ...options, objectKey, form }));
     this.#recent.note(key);
     // What was just written holds from the next write on.
@@ -143,6 +147,8 @@ export class S3ObjectStore implements ObjectStore {
       ...(form.checksums ? { ChecksumCRC32: crc32Base64(bytes) } : {}),
       ...(isConditional ? { IfNoneMatch: '*' } : {}),
     });
+    // Without a checksum, the hash in the signature is all that protects the bytes on their way.
+    if (form.unsignedPayloads && form.checksums) command.middlewareStack.add(withUnsignedPayload, unsignedPayloadStep);
     try {
       const answer = await this.#connection.runConditional({ operation: 'PutObject', objectKey, signal }, (sendOptions) =>
         this.#connection.client.send(command, sendOptions),

@@ -9,7 +9,7 @@ import type { CompletedPart, CreateMultipartUploadCommandInput } from '@aws-sdk/
 import { createHash } from 'node:crypto';
 import { WalkbackError } from '../domain/errors.ts';
 import type { ObjectInfo, ObjectUpload } from './object-store.ts';
-import { crc32Base64 } from './s3-checksums.ts';
+import { crc32Base64, unsignedPayloadStep, withUnsignedPayload } from './s3-checksums.ts';
 import type { S3Connection } from './s3-connection.ts';
 import { storeCodeOf } from './s3-errors.ts';
 import { isRefusal } from './s3-habits.ts';
@@ -149,21 +149,23 @@ export class S3Upload implements ObjectUpload {
   }
 
   async #uploadPart(uploadId: string, part: { readonly bytes: Buffer; readonly completed: CompletedPart }): Promise<void> {
-    const command = new UploadPartCommand({
-      ...this.#target,
-      ...part.completed,
-      PartNumber: part.completed.PartNumber,
-      UploadId: uploadId,
-      Body: part.bytes,
-    });
+    const { habits, client } = this.#connection;
     try {
-      const answer = await this.#connection.run(this.#request('UploadPart'), (sendOptions) =>
-        this.#connection.client.send(command, sendOptions),
-      );
-      part.completed.ETag = answer.ETag;
+      part.completed.ETag = await habits.send(['unsignedPayloads'], async ({ unsignedPayloads }) => {
+        const command = new UploadPartCommand({
+          ...this.#target,
+          ...part.completed,
+          PartNumber: part.completed.PartNumber,
+          UploadId: uploadId,
+          Body: part.bytes,
+        });
+        if (unsignedPayloads && this.#hasChecksums) command.middlewareStack.add(withUnsignedPayload, unsignedPayloadStep);
+        const answer = await this.#connection.run(this.#request('UploadPart'), (sendOptions) => client.send(command, sendOptions));
+        return answer.ETag;
+      });
     } catch (error) {
       // A store that takes an upload with checksums and then refuses its parts: the next upload comes without.
-      if (this.#hasChecksums && isRefusal(error)) this.#connection.habits.adopt({ checksums: false });
+      if (this.#hasChecksums && isRefusal(error)) habits.adopt({ checksums: false });
       throw error;
     }
   }

@@ -118,6 +118,18 @@ describe('S3ObjectStore', () => {
     ).toEqual([2, 1, 3, undefined]);
   });
 
+  it('hashes payloads for the signature once a policy forbids unsigned ones, and remembers', async () => {
+    const { store, server } = await startWith({ unsignedPayloads: 'forbidden' });
+    await store.put('k', Buffer.from('x'), { ifAbsent: true });
+    await store.put('l', Buffer.from('x'));
+    expect(server.requests.get('PutObject')).toBe(3);
+    expect((await readObject(store, 'l', { maximumBytes }))?.toString()).toBe('x');
+    const upload = await store.openUpload('m');
+    for (let count = 0; count < 3; count++) await upload.write(randomBytes(partBytes));
+    await upload.complete();
+    expect(server.requests.get('UploadPart')).toBe(3);
+  });
+
   it.each(['ignored', 'refused'] as const)('lists what it should when the delimiter is %s', async (delimiter) => {
     const { store } = await startWith({ delimiter });
     for (const key of ['f/a', 'f/b', 'f/deeper/c', 'g']) await store.put(key, Buffer.from('x'));

@@ -70,6 +70,8 @@ export class BucketFiles {
   async writeBytes(receive: (take: (chunk: Buffer) => Promise<void>) => Promise<ReceivedBody>): Promise<StoredBytes> {
     const file = randomUUID();
     const stream = createWriteStream(join(this.#directory, file), { highWaterMark: writeBufferBytes });
+    // Waiting for it throws; while nobody waits, as when the sender is gone and the server closed, there is nobody to be told.
+    stream.on('error', () => undefined);
     try {
       const body = await receive(async (chunk) => {
         if (!stream.write(chunk)) await once(stream, 'drain');

@@ -17,6 +17,8 @@ export interface S3Quirks {
   readonly ranges?: 'ignored';
   /** x-amz-meta-*: lost. */
   readonly metadata?: 'lost';
+  /** x-amz-content-sha256: UNSIGNED-PAYLOAD is answered with 403, as a bucket's policy may want. */
+  readonly unsignedPayloads?: 'forbidden';
 }
 
 const checksumHeader = /^x-amz-(?:sdk-)?checksum|^x-amz-trailer$/;
@@ -25,6 +27,9 @@ const checksumHeader = /^x-amz-(?:sdk-)?checksum|^x-amz-trailer$/;
 export function applyQuirks(quirks: S3Quirks | undefined, request: S3Request): void {
   if (quirks === undefined) return;
   const { headers } = request.http;
+  if (quirks.unsignedPayloads === 'forbidden' && headers['x-amz-content-sha256'] === 'UNSIGNED-PAYLOAD') {
+    throw new S3Error('AccessDenied', 'Access Denied');
+  }
   if (quirks.conditions !== undefined && isWrite(request)) dropHeaders(headers, /^if-(?:none-)?match$/, quirks.conditions);
   if (quirks.deletes === 'content-md5' && request.operation === 'DeleteObjects') requireContentMd5(headers);
   if (quirks.checksums !== undefined) dropHeaders(headers, checksumHeader, quirks.checksums, 'InvalidArgument');

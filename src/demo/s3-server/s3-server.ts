@@ -194,7 +194,10 @@ async function send(response: ServerResponse, answer: S3Answer): Promise<void> {
     return;
   }
   // A client that goes away, or a fault, ends it early: there is nobody left to tell.
-  await pipeline(Readable.from(answer.body), response).catch(() => response.destroy());
+  const body = Readable.from(answer.body);
+  // What fails after that is told by nobody else.
+  body.on('error', () => undefined);
+  await pipeline(body, response).catch(() => response.destroy());
 }
 
 function faultAnswer(fault: Fault, http: IncomingMessage): S3Answer {
