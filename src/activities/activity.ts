@@ -13,6 +13,8 @@ export interface ActivityStep {
   /** Goes out with the next heartbeat; small and JSON-safe. */
   report(progress: ActivityProgress): void;
   readonly attempt: number;
+  /** Identity of the activity, the same for all its attempts. */
+  readonly activityKey: string;
   /** Identity of this attempt, for locks. */
   readonly attemptId: string;
 }
@@ -28,10 +30,12 @@ export async function runActivity<T>(body: (step: ActivityStep) => Promise<T>): 
   const beat = setInterval(() => heartbeat(progress), heartbeatIntervalMs);
   try {
     signal.throwIfAborted();
+    const activityKey = `${workflowExecution?.runId ?? 'none'}/${activityId}`;
     const step: ActivityStep = {
       signal,
       attempt,
-      attemptId: `${workflowExecution?.runId ?? 'none'}/${activityId}/${attempt}`,
+      activityKey,
+      attemptId: `${activityKey}/${attempt}`,
       report: (next) => {
         progress = next;
       },

@@ -1,20 +1,18 @@
 /** Activities of a base backup, on the host of the source. */
-import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { completeBaseBackup } from '../archive/base-backup-completion.ts';
-import { uploadBaseBackup } from '../archive/base-backup-push.ts';
 import { assertWritable } from '../archive/encryption.ts';
-import type { PushProgress } from '../archive/push/part-upload.ts';
-import { describeDamage, majorOf } from '../domain/base-backup.ts';
+import { UnfinishedBackups } from '../archive/unfinished-backups.ts';
+import { type BaseBackup, majorOf } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
-import { parseLsn } from '../domain/lsn.ts';
-import { parseWalSegmentName, segmentNumberBefore, walSegmentName, type WalSegmentName } from '../domain/wal-segment.ts';
-import { startBackupSession } from '../postgres/backup-session.ts';
+import { parseWalSegmentName, walSegmentName, type WalSegmentName } from '../domain/wal-segment.ts';
 import { connectServer } from '../postgres/connection.ts';
-import { readControlData } from '../postgres/control-data.ts';
 import { readServerFacts } from '../postgres/server-facts.ts';
 import { type ActivityStep, runActivity } from './activity.ts';
 import type { HostDependencies } from './dependencies.ts';
-import type { ActivityProgress, BackupJob, CopiedBaseBackup, HostActivities } from './types.ts';
+import { mayGoOn } from './held-backups.ts';
+import { RunningBackup } from './running-backup.ts';
+import type { BackupJob, CopiedBaseBackup, HostActivities } from './types.ts';
 import { awaitSegmentsArchived } from './wal-arrival.ts';
 
 const supportedMajors = { first: 14, last: 18 } as const;
@@ -40,8 +38,7 @@ export function createBackupActivities(
         });
         return null;
       }),
-    completeBaseBackup: ({ job, copied }) =>
-      runActivity((step) => completeBaseBackup(dependencies.openStore(job.archiveUrl), copied.uploaded, { signal: step.signal })),
+    completeBaseBackup: ({ job, copied }) => runActivity((step) => complete(dependencies, job, copied, step.signal)),
   };
 }
 
@@ -67,51 +64,37 @@ async function checkBackupSource(dependencies: HostDependencies, job: BackupJob)
   return { pgVersion: facts.serverVersionNum, systemIdentifier: facts.systemIdentifier };
 }
 
+/** A failure of the store, or an attempt that timed out, leaves the backup running: the next attempt goes on with what is not stored yet. */
 async function copyBaseBackup(dependencies: HostDependencies, job: BackupJob, step: ActivityStep): Promise<CopiedBaseBackup> {
-  const cluster = dependencies.clusterOf(job.cluster);
-  return await dependencies.leases.run(cluster.dataDirectory, step, async (signal) => {
-    await using session = await startBackupSession(
-      { ...cluster.server, applicationName: 'walkback base backup', signal },
-      { label: `walkback ${job.cluster}`, fast: true },
-    );
-    const { facts } = session;
-    const control = await readControlData(cluster.dataDirectory);
-    const uploaded = await uploadBaseBackup({
-      store: dependencies.openStore(job.archiveUrl),
-      dataDirectory: cluster.dataDirectory,
-      compression: dependencies.compression,
-      cipher: dependencies.cipher,
-      partBytes: dependencies.partBytes,
-      concurrency: dependencies.uploadConcurrency,
-      pages: { blockBytes: control.blockBytes, segmentBlocks: control.segmentBlocks, hasChecksums: control.dataChecksumVersion !== 0 },
-      manifestChecksum: dependencies.manifestChecksum,
-      onDamage: dependencies.onDamagedPages,
-      start: {
-        name: `base_${session.startSegment}`,
-        timeline: session.timeline,
-        startLsn: session.startLsn,
-        startTime: session.startTime,
-        pgVersion: facts.serverVersionNum,
-        systemIdentifier: facts.systemIdentifier,
-        hostname: hostname(),
-        walSegmentBytes: facts.walSegmentBytes,
-      },
-      stop: () => session.stop(),
-      signal,
-      onProgress: (progress) => step.report(progressOf(progress)),
-    });
-    const finishNumber = segmentNumberBefore(parseLsn(uploaded.backup.finishLsn ?? uploaded.backup.startLsn), facts.walSegmentBytes);
-    return {
-      uploaded,
-      finishSegment: walSegmentName({ timeline: session.timeline, number: finishNumber }, facts.walSegmentBytes),
-      walSegmentBytes: facts.walSegmentBytes,
-    };
+  const { leases, heldBackups } = dependencies;
+  return await leases.run(dependencies.clusterOf(job.cluster).dataDirectory, step, async (signal) => {
+    const held = await heldBackups.take(job.cluster, step.activityKey);
+    const backup = held ?? (await RunningBackup.start(dependencies, job, unfinishedOf(dependencies, job), signal));
+    try {
+      const copied = await backup.run({ signal, report: (progress) => step.report(progress) });
+      await backup[Symbol.asyncDispose]();
+      return copied;
+    } catch (error) {
+      if (mayGoOn(error, signal)) heldBackups.hold(job.cluster, step.activityKey, backup);
+      else await backup[Symbol.asyncDispose]();
+      throw error;
+    }
   });
 }
 
-/** Damage is told as soon as it is found: a backup may take hours. */
-function progressOf({ damage, ...progress }: PushProgress): ActivityProgress {
-  return damage === undefined ? progress : { ...progress, note: describeDamage(damage) };
+async function complete(
+  dependencies: HostDependencies,
+  job: BackupJob,
+  copied: CopiedBaseBackup,
+  signal: AbortSignal,
+): Promise<BaseBackup> {
+  const backup = await completeBaseBackup(dependencies.openStore(job.archiveUrl), copied.uploaded, { signal });
+  await unfinishedOf(dependencies, job).complete(backup.name);
+  return backup;
+}
+
+function unfinishedOf({ stateDirectory }: HostDependencies, { cluster }: BackupJob): UnfinishedBackups {
+  return new UnfinishedBackups(join(stateDirectory, 'backups', `${cluster}.json`));
 }
 
 /** Every segment from the backup's start to its end: without one of them it cannot become consistent. */

@@ -10,6 +10,7 @@ import type { ConnectOptions } from '../postgres/connection.ts';
 import type { InstallationSearch } from '../postgres/installations.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { DirectoryLeases } from './directory-leases.ts';
+import type { HeldBackups } from './held-backups.ts';
 import type { ClusterPlace } from './types.ts';
 
 /** Of activities that need only the archive. */
@@ -47,6 +48,9 @@ export interface HostDependencies {
   readonly downloadConcurrency: number;
   /** Checksum of files in backup_manifest. */
   readonly manifestChecksum: ManifestChecksum;
+  /** Incremental backups between a full one and its next. */
+  readonly maximumIncrementalChain: number;
+  readonly heldBackups: HeldBackups;
   /** What becomes of a base backup when pages have a wrong checksum. */
   readonly onDamagedPages: 'report' | 'fail';
   readonly walService: WalService;

@@ -5,7 +5,7 @@
 import type { UploadedBaseBackup } from '../archive/base-backup-push.ts';
 import type { VerificationReport } from '../domain/archive-findings.ts';
 import type { ArchiveWindow } from '../domain/archive-window.ts';
-import type { BaseBackup } from '../domain/base-backup.ts';
+import type { BackupKind, BaseBackup } from '../domain/base-backup.ts';
 import type { SourceProof } from '../domain/early-end.ts';
 import type { CheckReport, LandingReport, RoleReport } from '../domain/landing-report.ts';
 import type { InsufficientSetting, RecoverySummary } from '../domain/recovery-events.ts';
@@ -144,12 +144,16 @@ export interface CopiedBaseBackup {
   /** Segment that holds the end of the backup. */
   readonly finishSegment: WalSegmentName;
   readonly walSegmentBytes: number;
+  /** Why the backup is a full one although an incremental one was asked for. */
+  readonly fullBecause?: string | null;
 }
 
 /** A base backup job on the source's host. */
 export interface BackupJob {
   readonly cluster: string;
   readonly archiveUrl: string;
+  /** Default full. */
+  readonly kind?: BackupKind;
 }
 
 /** How archiving stands after `enable`. */
@@ -215,7 +219,7 @@ export interface HostActivities {
   abandonRestore(input: { readonly job: RestoreJob; readonly reason: string }): Promise<Attempted<{ readonly kept: boolean }>>;
   /** Read-only. */
   checkBackupSource(job: BackupJob): Promise<Attempted<{ readonly pgVersion: number; readonly systemIdentifier: string }>>;
-  /** Starts a new backup session each time; objects of an unfinished attempt are removed. */
+  /** Goes on with the session of an earlier attempt, or starts a new one and removes the objects of unfinished ones. */
   copyBaseBackup(job: BackupJob): Promise<Attempted<CopiedBaseBackup>>;
   /** Only waits; switches the segment when the source is idle, which is harmless. */
   awaitWalArchived(input: { readonly job: BackupJob; readonly copied: CopiedBaseBackup }): Promise<Attempted<null>>;

@@ -8,7 +8,7 @@ import { type BackupMetadata, stringifyMetadata } from './documents/metadata-jso
 import { sealJson } from './documents/sealed-json.ts';
 import { putDocument, signalOption } from './documents/stored-document.ts';
 import { backupPrefix, manifestKey, metadataKey, sentinelKey } from './layout.ts';
-import { stringifySentinel } from './sentinel.ts';
+import { type DeltaOrigin, stringifySentinel } from './sentinel.ts';
 
 /** A sentinel is a few hundred bytes; with a thousand tablespaces some more. */
 const maximumSentinelBytes = 1024 * 1024;
@@ -33,6 +33,7 @@ export async function completeBaseBackup(
         filesMetadataDisabled: uploaded.filesMetadataDisabled,
         dataCatalogBytes: uploaded.dataCatalogBytes,
         damagedBlockCount: backup.damagedBlockCount,
+        delta: deltaOf(uploaded),
       }),
     ),
   );
@@ -67,6 +68,11 @@ export async function sweepOrphans(store: ObjectStore, name: string, options: { 
   }
   await store.delete([...batch, manifestKey(name)]);
   return removedCount + batch.length;
+}
+
+function deltaOf({ origin }: UploadedBaseBackup): DeltaOrigin | undefined {
+  // Absent in what an agent of an earlier release uploaded.
+  return origin ? { ...origin, startLsn: parseLsn(origin.startLsn) } : undefined;
 }
 
 function metadataOf(backup: BaseBackup): BackupMetadata {

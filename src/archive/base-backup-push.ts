@@ -1,7 +1,7 @@
 /** Writes a base backup as WAL-G lays it out, between pg_backup_start and pg_backup_stop of a session that the caller holds. */
 import { type BaseBackup, describeDamage, majorOf, type PageDamage } from '../domain/base-backup.ts';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
-import { parseLsn } from '../domain/lsn.ts';
+import { formatLsn, parseLsn } from '../domain/lsn.ts';
 import { segmentNumberAt, type TimelineId, walSegmentName } from '../domain/wal-segment.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { sweepOrphans } from './base-backup-completion.ts';
@@ -10,19 +10,24 @@ import type { StoredObject } from './documents/manifest.ts';
 import type { ObjectCipher } from './encryption/cipher.ts';
 import { assertWritable } from './encryption.ts';
 import type { TablespaceSpec } from './documents/tablespace-spec.ts';
-import { isFullBackupName } from './layout.ts';
+import { isFullBackupName, isIncrementalBackupName } from './layout.ts';
+import type { ChangedBlocks } from './push/changed-blocks.ts';
 import { readControlFile } from './push/control-file.ts';
 import { findTablespaces, type WalkedFile, walkDataDirectory } from './push/data-directory-walk.ts';
 import type { ManifestChecksum } from './push/file-digest.ts';
+import { planIncrements } from './push/increment-plan.ts';
 import { Once } from './push/once.ts';
 import type { PageFormat } from './push/page-file.ts';
+import type { IncrementalParent } from './push/parent-backup.ts';
 import { type PushProgress, type UploadedParts, PartsUpload } from './push/part-upload.ts';
 import { ClosingObjects, type Closing } from './push/closing-objects.ts';
+import type { PackedFile, TarFile } from './push/tar-stream.ts';
+import type { DeltaOrigin } from './sentinel.ts';
 import { packIntoParts } from './tar-partition.ts';
 
 /** What pg_backup_start said, and what is known of the server. */
 export interface BackupStart {
-  /** `base_` and the name of the segment that holds the start position. */
+  /** `base_` and the name of the segment that holds the start position; of an incremental backup as chooseParent gives it. */
   readonly name: string;
   readonly timeline: TimelineId;
   /** `0/5000028`. */
@@ -68,6 +73,10 @@ export interface UploadBaseBackupOptions {
   readonly manifestChecksum?: ManifestChecksum;
   /** Damaged pages are reported, or the backup fails for them. Default report. */
   readonly onDamage?: 'report' | 'fail';
+  /** Makes the backup an incremental one; needs `pages`, of 8192 bytes. Default: a full backup. */
+  readonly parent?: IncrementalParent;
+  /** Pages that changed since the parent began, by the server's WAL summaries. Default: every changed file is read. */
+  readonly changed?: ChangedBlocks;
   /** Bytes that the data directory is believed to hold, for progress. */
   readonly expectedBytes?: number;
 }
@@ -83,12 +92,16 @@ export interface UploadedBaseBackup {
   /** Sum of the sizes of all files. */
   readonly dataCatalogBytes: number;
   readonly damage: PageDamage | null;
+  /** What an incremental backup builds on; its position as `0/5000028`. */
+  readonly origin: (Omit<DeltaOrigin, 'startLsn'> & { readonly startLsn: string }) | null;
 }
 
 const defaultPartBytes = 128 * 1024 * 1024;
 const defaultConcurrency = 2;
 /** Members of one part. With the names it bounds what is remembered of a part to a few MB. */
 const partMembers = 8192;
+/** WAL-G reads increments with pages of this size unless it is told otherwise. */
+const incrementalBlockBytes = 8192;
 
 /**
  * Uploads everything of a base backup but metadata.json and the sentinel. Leftovers of an interrupted backup of the same name are removed first.
@@ -118,7 +131,7 @@ export class BaseBackupUpload {
     const target = { backup: start.name, codec: codecs[options.compression], cipher: options.cipher, manifestChecksum };
     this.#options = options;
     this.#closing = new ClosingObjects(store, target);
-    const parts = packIntoParts(this.#walk(), { partBytes, partMembers });
+    const parts = packIntoParts(this.#files(), { partBytes, partMembers });
     this.#parts = new PartsUpload(store, parts, { ...target, concurrency, pages: options.pages });
     this.#parts.expect(options.expectedBytes ?? 0);
   }
@@ -143,7 +156,7 @@ export class BaseBackupUpload {
     const { store, dataDirectory, start } = this.#options;
     const { signal } = run;
     assertWritable(this.#options.cipher);
-    assertName(start);
+    assertName(this.#options);
     await this.#swept.get(() => sweepOrphans(store, start.name, { signal }));
     const tablespaces = await this.#tablespaces.get(() => tablespacesOf(dataDirectory));
     const parts = await this.#uploaded.get(() => this.#parts.run(run));
@@ -164,11 +177,20 @@ export class BaseBackupUpload {
       filesMetadataDisabled: parts.fileList === undefined,
       dataCatalogBytes: this.#dataCatalogBytes,
       damage: parts.damage ?? null,
+      origin: originOf(this.#options.parent),
     };
   }
 
   get #name(): string {
     return this.#options.start.name;
+  }
+
+  /** What goes into tars. */
+  #files(): AsyncIterable<TarFile> {
+    const { parent, pages, changed, manifestChecksum = 'crc32c', concurrency = defaultConcurrency } = this.#options;
+    if (parent === undefined || pages === undefined) return this.#walk();
+    const onSkipped = (file: PackedFile): void => this.#parts.listSkipped(file);
+    return planIncrements(this.#walk(), { parent, pages, changed, manifestChecksum, concurrency, onSkipped });
   }
 
   async *#walk(): AsyncGenerator<WalkedFile> {
@@ -185,9 +207,16 @@ async function tablespacesOf(dataDirectory: string): Promise<TablespaceSpec | nu
   return tablespaces.length === 0 ? null : { basePrefix: dataDirectory, tablespaces };
 }
 
-function assertName(start: BackupStart): void {
-  if (isFullBackupName(start.name)) return;
-  throw new WalkbackError('INVALID_REQUEST', `"${start.name}" is not the name of a full base backup: base_ and 24 hexadecimal digits.`);
+function assertName({ start, parent, pages }: UploadBaseBackupOptions): void {
+  if (parent !== undefined && pages?.blockBytes !== incrementalBlockBytes)
+    throw new WalkbackError('INVALID_REQUEST', `An incremental backup needs pages of ${incrementalBlockBytes} bytes.`);
+  if (parent === undefined ? isFullBackupName(start.name) : isIncrementalBackupName(start.name)) return;
+  const kind = parent === undefined ? 'a full' : 'an incremental';
+  throw new WalkbackError('INVALID_REQUEST', `"${start.name}" is not the name of ${kind} base backup.`);
+}
+
+function originOf(parent: IncrementalParent | undefined): UploadedBaseBackup['origin'] {
+  return parent === undefined ? null : { ...parent.origin, startLsn: formatLsn(parent.origin.startLsn) };
 }
 
 function damagedPages(damage: PageDamage): WalkbackError {
@@ -198,7 +227,7 @@ function damagedPages(damage: PageDamage): WalkbackError {
 }
 
 function describeBackup(
-  { start, dataDirectory }: UploadBaseBackupOptions,
+  { start, dataDirectory, parent }: UploadBaseBackupOptions,
   stop: BackupStop,
   found: { readonly uncompressedBytes: number; readonly objects: readonly StoredObject[]; readonly damage: PageDamage | undefined },
 ): BaseBackup {
@@ -216,7 +245,7 @@ function describeBackup(
     uncompressedBytes: found.uncompressedBytes,
     compressedBytes: found.objects.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
     isPermanent: false,
-    deltaFrom: undefined,
+    deltaFrom: parent?.origin.from,
     startSegment: walSegmentName(
       { timeline: start.timeline, number: segmentNumberAt(parseLsn(start.startLsn), start.walSegmentBytes) },
       start.walSegmentBytes,

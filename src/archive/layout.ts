@@ -13,6 +13,7 @@ const sentinelSuffix = '_backup_stop_sentinel.json';
 const backupNamePattern = /^base_([0-9A-F]{8})[0-9A-F]{16}(_D_[0-9A-F]{24})?(_[0-9A-F]{8})?$/;
 const walEBackupNamePattern = /^base_[0-9A-F]{24}_(\d{8})$/;
 const fullBackupNamePattern = /^base_[0-9A-F]{24}$/;
+const incrementalBackupNamePattern = /^base_[0-9A-F]{24}_D_[0-9A-F]{24}$/;
 
 /** File names of the tars that are extracted after all parts, without extension. */
 export const pgControlTarName = 'pg_control.tar';
@@ -34,6 +35,16 @@ export type TarKind = 'part' | 'backup-label' | 'pg-control';
 /** Is it the name of a full backup as we and WAL-G write it? */
 export function isFullBackupName(name: string): boolean {
   return fullBackupNamePattern.test(name);
+}
+
+/** Is it the name of an incremental backup: a delta, in WAL-G's word? */
+export function isIncrementalBackupName(name: string): boolean {
+  return incrementalBackupNamePattern.test(name);
+}
+
+/** Name of an incremental backup: that of a full one, and the segment of the parent's name (wal-g: backup_push_handler.go, handleDeltaBackup). */
+export function incrementalBackupName(fullName: string, parent: string): string {
+  return `${fullName}_D_${startSegmentOfBackupName(parent)}`;
 }
 
 /** The timeline that a backup's name begins with; undefined when it is no backup's name. */

@@ -7,6 +7,7 @@ import {
   type ScheduleDescription,
   type ScheduleOptions,
 } from '@temporalio/client';
+import type { BackupKind } from '../domain/base-backup.ts';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { type ScheduledOperation, scheduledOperations, scheduledWorkflowId, scheduleIdOf } from '../domain/workflow-ids.ts';
 import { type OperationAttributes, operationAttributes } from '../temporal/search-attributes.ts';
@@ -19,6 +20,8 @@ export interface BackupSchedule {
   readonly scheduleId: string;
   /** As it was set; undefined for one that was made by other means. */
   readonly cron: string | undefined;
+  /** Of base backups. */
+  readonly kind?: BackupKind;
   readonly paused: boolean;
   readonly note: string | undefined;
   /** RFC 3339, UTC. */
@@ -29,7 +32,9 @@ export interface BackupSchedule {
 }
 
 /** What a schedule does: `backup` takes a base backup, `verify` verifies the archive. */
-export type ScheduledAction = { readonly operation: 'backup' } | { readonly operation: 'verify'; readonly deep: boolean };
+export type ScheduledAction =
+  | { readonly operation: 'backup'; readonly kind?: BackupKind }
+  | { readonly operation: 'verify'; readonly deep: boolean };
 
 /** What to set. */
 export interface BackupScheduleOptions {
@@ -134,7 +139,7 @@ function scheduleOf(identity: ScheduleIdentity, description: ScheduleDescription
   return {
     ...identity,
     scheduleId: description.scheduleId,
-    cron: cronOf(description),
+    ...inputOf(identity, description),
     paused: state.paused,
     note: state.note === '' ? undefined : state.note,
     nextRun: info.nextActionTimes[0]?.toISOString(),
@@ -144,9 +149,10 @@ function scheduleOf(identity: ScheduleIdentity, description: ScheduleDescription
 }
 
 /** The server keeps a cron compiled to calendars; the text as it was set travels in the action's input. */
-function cronOf(description: ScheduleDescription): string | undefined {
+function inputOf({ operation }: ScheduleIdentity, description: ScheduleDescription): Pick<BackupSchedule, 'cron' | 'kind'> {
   const [input] = description.action.args ?? [];
-  return (input as { readonly cron?: string } | undefined)?.cron;
+  const { cron, kind = 'full' } = (input ?? {}) as { readonly cron?: string; readonly kind?: BackupKind };
+  return { cron, ...(operation === 'backup' ? { kind } : {}) };
 }
 
 async function translated<T>({ cluster, operation }: ScheduleIdentity, call: () => Promise<T>): Promise<T> {

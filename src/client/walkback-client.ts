@@ -10,6 +10,7 @@ import { backupWorkflowId, enableWorkflowId, restorePointWorkflowId, restoreWork
 import { connectTemporal, type TemporalSettings } from '../temporal/connection.ts';
 import type {
   BackupProgress,
+  BaseBackupRequest,
   BaseBackupReport,
   EnableArchivingReport,
   EnableArchivingRequest,
@@ -44,8 +45,8 @@ export interface WalkbackClient extends ArchiveOperations, AsyncDisposable {
    * when a restore into that directory of that host runs already
    */
   startRestore(request: RestoreRequest, options?: StartRestoreOptions): Promise<RestoreHandle>;
-  /** Starts a base backup. @throws WalkbackError INVALID_REQUEST, ALREADY_RUNNING */
-  startBackup(request: { readonly cluster: string }): Promise<BackupHandle>;
+  /** Starts a base backup; `kind` is full unless it says otherwise. @throws WalkbackError INVALID_REQUEST, ALREADY_RUNNING */
+  startBackup(request: BaseBackupRequest): Promise<BackupHandle>;
   /** Starts to make a cluster archive its WAL. @throws WalkbackError INVALID_REQUEST, ALREADY_RUNNING */
   startEnable(request: EnableArchivingRequest): Promise<OperationHandle<EnableProgress, EnableArchivingReport>>;
   /**
@@ -83,12 +84,13 @@ export async function createWalkbackClient(options: WalkbackClientOptions = {}):
       await start({ type: workflowTypes.pointInTimeRestore, workflowId, input: complete, summary, attributes });
       return restoreHandle(client, workflowId);
     },
-    startBackup: async ({ cluster }) => {
+    startBackup: async ({ cluster, kind }) => {
       const workflowId = backupWorkflowId(assertClusterName(cluster));
+      assertBackupKind(kind);
       await start({
         type: workflowTypes.baseBackup,
         workflowId,
-        input: { cluster },
+        input: kind === undefined ? { cluster } : { cluster, kind },
         summary: `Base backup of ${cluster}`,
         attributes: { operation: 'base-backup', cluster },
       });
@@ -136,6 +138,11 @@ async function asked(subject: string, call: () => Promise<boolean>): Promise<boo
   } catch (error) {
     throw clientError(error, subject);
   }
+}
+
+function assertBackupKind(kind: BaseBackupRequest['kind']): void {
+  if (kind === undefined || kind === 'full' || kind === 'incremental') return;
+  throw new WalkbackError('INVALID_REQUEST', `"${String(kind)}" is no kind of base backup: it is full or incremental.`);
 }
 
 function dateOf(instant: Instant): Date {

@@ -146,6 +146,12 @@ const storage = z.strictObject({
 });
 
 const backup = z.strictObject({
+  max_incremental_chain: z
+    .int()
+    .min(0)
+    .max(1000)
+    .default(6)
+    .describe('How many incremental backups may build on a full one, each on the one before; the next is a full one.'),
   manifest_checksum: z
     .enum(['crc32c', 'sha256'])
     .default('crc32c')

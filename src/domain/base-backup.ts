@@ -1,6 +1,9 @@
 /** What is known of a base backup; JSON-safe, so that it may travel through Temporal. */
 import type { TimelineId, WalSegmentName } from './wal-segment.ts';
 
+/** What a base backup holds: every file, or what changed since the newest backup. */
+export type BackupKind = 'full' | 'incremental';
+
 /** A base backup that exists: its sentinel is in the archive. */
 export interface BaseBackup {
   /** WAL-G's name, `base_000000010000000000000005`. */

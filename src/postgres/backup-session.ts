@@ -26,6 +26,8 @@ export interface BackupSession extends AsyncDisposable {
    * @throws WalkbackError BACKUP_FAILED when the session is gone
    */
   stop(): Promise<StoppedBackup>;
+  /** Does the server still answer on the session? */
+  isAlive(): Promise<boolean>;
   /** Ends the session; before `stop` that abandons the backup. Safe to call again. */
   close(): Promise<void>;
 }
@@ -86,6 +88,7 @@ async function beginBackup(connection: ServerConnection, options: BackupSessionO
     startSegment: walSegmentName({ timeline, number }, facts.walSegmentBytes),
     startTime: facts.now,
     stop: () => stopBackup(connection, functions.stop),
+    isAlive: () => answers(connection),
     close,
     [Symbol.asyncDispose]: close,
   };
@@ -106,6 +109,17 @@ async function timelineOfCheckpoint(connection: ServerConnection): Promise<Timel
   const [row] = await connection.query<{ timeline: number }>('SELECT timeline_id AS timeline FROM pg_control_checkpoint()');
   if (row === undefined) throw new TypeError('pg_control_checkpoint gave no row');
   return row.timeline;
+}
+
+async function answers(connection: ServerConnection): Promise<boolean> {
+  try {
+    await connection.query('SELECT 1');
+    return true;
+  } catch (error) {
+    // That is the question.
+    if (error instanceof WalkbackError) return false;
+    throw error;
+  }
 }
 
 async function stopBackup(connection: ServerConnection, call: string): Promise<StoppedBackup> {

@@ -7,6 +7,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { HostCluster } from '../activities/dependencies.ts';
 import { DirectoryLeases } from '../activities/directory-leases.ts';
+import { HeldBackups } from '../activities/held-backups.ts';
 import { createHostActivities } from '../activities/host-activities.ts';
 import { RestoredClusters } from '../agent/restored-clusters.ts';
 import { startWalService, type WalService } from '../agent/wal-service.ts';
@@ -49,6 +50,7 @@ export async function runAgent({ loaded, log, signal, onReady }: RunProcessOptio
     fetchPatience: { totalMs: host.walFetchPatienceSeconds * 1000 },
   });
   await registerClusters(configuration, walService, log);
+  await using heldBackups = new HeldBackups();
   const activities = createHostActivities({
     hostId: host.id,
     clusterOf: (name) => hostCluster(configuration, restoredClusters, name),
@@ -59,6 +61,8 @@ export async function runAgent({ loaded, log, signal, onReady }: RunProcessOptio
     uploadConcurrency: configuration.storage.uploadConcurrency,
     downloadConcurrency: configuration.storage.downloadConcurrency,
     manifestChecksum: configuration.backup.manifestChecksum,
+    maximumIncrementalChain: configuration.backup.maxIncrementalChain,
+    heldBackups,
     onDamagedPages: configuration.backup.onDamagedPages,
     walService,
     restoredClusters,

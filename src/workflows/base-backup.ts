@@ -24,7 +24,7 @@ async function takeBaseBackup(request: BaseBackupRequest, steps: StepRecorder<Ba
   const { cluster } = request;
   const { value: place } = await controlActivities().locateCluster(`Find where ${cluster} lives`, { cluster });
   const host = hostActivities(hostTaskQueue(place.host));
-  const job = { cluster, archiveUrl: place.archiveUrl };
+  const job = { cluster, archiveUrl: place.archiveUrl, ...(request.kind === undefined ? {} : { kind: request.kind }) };
   try {
     await steps.run('check-source', `Check that ${cluster} archives its WAL`, (summary) => host.checkBackupSource(summary, job));
     const copied = await steps.run('copy-files', `Copy the files of ${cluster} into the archive`, (summary) =>
@@ -37,8 +37,8 @@ async function takeBaseBackup(request: BaseBackupRequest, steps: StepRecorder<Ba
       host.completeBaseBackup(summary, { job, copied }),
     );
     steps.enter('done', `${backup.name} is in the archive`);
-    const { damage } = copied.uploaded;
-    return { backup, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs, damage };
+    const { uploaded, fullBecause } = copied;
+    return { backup, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs, damage: uploaded.damage, fullBecause };
   } catch (error) {
     steps.enter('failed', isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, place.host).message);
     throw isCancellation(error) ? error : walkbackErrorOf(error, place.host);

@@ -1,6 +1,6 @@
 /** What the world outside may say to our workflows: names, inputs, results. Types and names only, so that a client stays light. */
 import type { VerificationReport } from '../domain/archive-findings.ts';
-import type { BaseBackup, PageDamage } from '../domain/base-backup.ts';
+import type { BackupKind, BaseBackup, PageDamage } from '../domain/base-backup.ts';
 import type { LandingReport, StepReport } from '../domain/landing-report.ts';
 import type { RecoveryTarget } from '../domain/recovery-target.ts';
 import type { RestoreRequest } from '../domain/restore-request.ts';
@@ -102,6 +102,8 @@ export interface EnableProgress {
 /** Input of `baseBackup`. */
 export interface BaseBackupRequest {
   readonly cluster: string;
+  /** An incremental backup is a full one when there is doubt about what it could build on; the report says why. Default full. */
+  readonly kind?: BackupKind;
 }
 
 /** Result of `baseBackup`. */
@@ -111,6 +113,8 @@ export interface BaseBackupReport {
   readonly totalMilliseconds: number;
   /** Pages whose checksum was wrong: the backup holds them as they are. Absent or null: none was found. */
   readonly damage?: PageDamage | null;
+  /** Why the backup is a full one although an incremental one was asked for. */
+  readonly fullBecause?: string | null;
 }
 
 /** Result of a scheduled run: it starts the backup under its fixed id, or skips when one is running. */

@@ -64,6 +64,16 @@ export function formatNanoseconds(sinceEpochNs: bigint): string {
   return fraction === '' ? `${seconds}Z` : `${seconds}.${fraction}Z`;
 }
 
+const nanosecondsPattern = /^(\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/;
+
+/** Reads RFC 3339 with any offset and up to nine digits of the second. @throws SyntaxError */
+export function parseNanoseconds(text: string): bigint {
+  const [, seconds, fraction = '', zone] = nanosecondsPattern.exec(text) ?? [];
+  const milliseconds = Date.parse(`${seconds}${zone}`);
+  if (Number.isNaN(milliseconds)) throw new SyntaxError(`"${text}" is not a time of RFC 3339`);
+  return BigInt(milliseconds) * 1_000_000n + BigInt(fraction.padEnd(9, '0'));
+}
+
 /** What a reader takes from the document: the tars it names and the members of each. @throws SyntaxError */
 export function parseTarFileSets(text: string): ReadonlyMap<string, readonly string[]> {
   const document = new JsonFields(parseExactJson(text), 'files_metadata.json');

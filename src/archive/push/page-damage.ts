@@ -15,10 +15,19 @@ export interface DamagedBlocks {
 
 /** Collects the damaged pages of one file. */
 export class BlockCollector {
-  #count = 0;
-  readonly #first: number[] = [];
+  #count: number;
+  readonly #first: number[];
+  readonly #onBlock: ((block: number) => void) | undefined;
+
+  /** @param known what was found before */
+  constructor(known?: DamagedBlocks, onBlock?: (block: number) => void) {
+    this.#count = known?.count ?? 0;
+    this.#first = [...(known?.first ?? [])];
+    this.#onBlock = onBlock;
+  }
 
   add(block: number): void {
+    this.#onBlock?.(block);
     this.#count += 1;
     if (this.#first.length < maximumNamedBlocks) this.#first.push(block);
   }

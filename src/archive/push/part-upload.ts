@@ -60,6 +60,9 @@ export interface UploadedParts {
 /** A file list of more names would take gigabytes in WAL-G and in a delta backup. */
 const maximumListedFiles = 1_000_000;
 
+/** Skipped files whose text is made and packed together. */
+const skippedPieceFiles = 8192;
+
 /** A part that has its number, and is stored when its upload has ended well. */
 interface Part {
   readonly number: number;
@@ -78,6 +81,9 @@ export class PartsUpload {
   /** Parts that an earlier run began and did not finish. */
   readonly #unfinished = new Map<number, Part>();
   readonly #parts: AsyncIterator<readonly TarFile[]>;
+  /** What ended the walk. A generator that has thrown says next that it is done, and files would be missing without a word. */
+  #walkFailure: { readonly error: unknown } | undefined;
+  readonly #skipped: PackedFile[] = [];
   #startedParts = 0;
   #listedFiles = 0;
   #contentBytes = 0;
@@ -104,19 +110,30 @@ export class PartsUpload {
     this.#totalBytes += sizeBytes;
   }
 
-  /** Takes note of files that are listed and in no tar of this backup. */
-  list(files: readonly PackedFile[]): void {
-    this.#list(undefined, files);
+  /** Takes note of a file that is listed and in no tar of this backup. */
+  listSkipped(file: PackedFile): void {
+    this.#skipped.push(file);
+    if (this.#skipped.length >= skippedPieceFiles) this.#listSkipped();
   }
 
   /** The iterator itself is never closed: a failed run must not end the walk. */
   async *#pending(): AsyncGenerator<Part> {
     yield* this.#unfinished.values();
-    for (let next = await this.#parts.next(); next.done !== true; next = await this.#parts.next()) {
+    for (let next = await this.#next(); next.done !== true; next = await this.#next()) {
       this.#startedParts += 1;
       const part = { number: this.#startedParts, files: next.value };
       this.#unfinished.set(part.number, part);
       yield part;
+    }
+  }
+
+  async #next(): Promise<IteratorResult<readonly TarFile[], unknown>> {
+    if (this.#walkFailure !== undefined) throw this.#walkFailure.error;
+    try {
+      return await this.#parts.next();
+    } catch (error) {
+      this.#walkFailure = { error };
+      throw error;
     }
   }
 
@@ -149,7 +166,12 @@ export class PartsUpload {
     }
   }
 
+  #listSkipped(): void {
+    this.#list(undefined, this.#skipped.splice(0));
+  }
+
   #result(): UploadedParts {
+    this.#listSkipped();
     return {
       objects: this.#objects,
       fileList: this.#listedFiles > maximumListedFiles ? undefined : this.#fileList,

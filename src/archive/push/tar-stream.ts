@@ -3,6 +3,7 @@
  * small files are read several at a time. Memory: three chunks and one batch of small files, 5 MiB.
  */
 import type { FileHandle } from 'node:fs/promises';
+import { crc32c } from '@node-rs/crc32';
 import { compressorChunkBytes } from '../compression/codec.ts';
 import { tarEnd, tarHeader, tarPaddingBytes } from '../tar-writer.ts';
 import type { ChunkRing } from './chunk-ring.ts';
@@ -182,14 +183,17 @@ class ContentChecks {
   readonly #ring: ChunkRing;
   readonly #pageFile: PageFile | undefined;
   readonly #blockBytes: number;
-  readonly #damaged = new BlockCollector();
+  readonly #damaged: BlockCollector;
   readonly #digest: FileDigest | undefined;
+  #storedPages = 0;
+  #isAsPlanned = true;
 
   constructor(file: TarFile, { pages, ring, manifestChecksum }: TarOptions) {
     this.#file = file;
     this.#ring = ring;
     this.#pageFile = file.type === 'file' && pages?.hasChecksums === true ? pageFileOf(file.memberName, pages) : undefined;
     this.#blockBytes = pages?.blockBytes ?? 1;
+    this.#damaged = new BlockCollector(file.increment?.known?.damagedBlocks);
     this.#digest = file.type === 'directory' || file.increment !== undefined ? undefined : new FileDigest(manifestChecksum);
   }
 
@@ -202,6 +206,8 @@ class ContentChecks {
   async take(source: FileHandle, content: Buffer, positionBytes: number): Promise<void> {
     if (this.#pageFile !== undefined) await this.#checkPages(source, content, { positionBytes, ...this.#pageFile });
     this.#digest?.update(content);
+    const planned = this.#file.increment?.known;
+    if (planned !== undefined) this.#compare(content, planned.pageCrcs);
   }
 
   /** What went into the tar. */
@@ -212,11 +218,24 @@ class ContentChecks {
       type,
       changedNs,
       fileBytes: increment?.fileBytes ?? sizeBytes,
-      checksum: increment === undefined ? this.#digest?.text() : increment.checksum,
+      checksum: increment === undefined ? this.#digest?.text() : this.#plannedChecksum(),
       isIncremented: increment !== undefined,
       isSkipped: false,
       damagedBlocks: this.#damaged.result(),
     };
+  }
+
+  /** The server may have written a page anew since the whole file was read: then nobody knows what the restored file will be. */
+  #compare(content: Buffer, pageCrcs: Uint32Array): void {
+    for (let offset = 0; offset < content.length; offset += this.#blockBytes) {
+      const page = content.subarray(offset, offset + this.#blockBytes);
+      if (crc32c(page) !== pageCrcs[this.#storedPages]) this.#isAsPlanned = false;
+      this.#storedPages += 1;
+    }
+  }
+
+  #plannedChecksum(): string | undefined {
+    return this.#isAsPlanned ? this.#file.increment?.known?.checksum : undefined;
   }
 
   /** What is left behind the last whole page belongs to none. */

@@ -20,9 +20,12 @@ export function addArchiveCommands(program: Command): void {
     .command('backup')
     .argument('<cluster>', 'name of the cluster in walkback.yaml')
     .description('take a base backup now')
+    .option('--incremental', 'take only what changed since the newest backup; a full one when there is none to build on', false)
     .option('--no-wait', 'only start it, and print its id')
-    .addHelpText('after', '\nExample:\n  walkback backup shop')
-    .action(async (cluster: string, _options: object, command: Command) => backup(cluster, optionsOf<{ wait: boolean }>(command)));
+    .addHelpText('after', '\nExample:\n  walkback backup shop --incremental')
+    .action(async (cluster: string, _options: object, command: Command) =>
+      backup(cluster, optionsOf<{ wait: boolean; incremental: boolean }>(command)),
+    );
   program
     .command('restore-point')
     .argument('<cluster>', 'name of the cluster in walkback.yaml')
@@ -60,19 +63,20 @@ async function enable(
 
 async function backup(
   cluster: string,
-  options: { readonly wait: boolean; readonly json?: boolean; readonly config?: string },
+  options: { readonly wait: boolean; readonly incremental: boolean; readonly json?: boolean; readonly config?: string },
 ): Promise<void> {
   const output = outputOf(options);
   const loaded = await configurationOf(options);
   await withClient(loaded, async (client) => {
-    const handle = await client.startBackup({ cluster });
+    const handle = await client.startBackup({ cluster, ...(options.incremental ? { kind: 'incremental' as const } : {}) });
     output.note(`Base backup ${handle.workflowId} is started.`);
     await noteMissingWorker(client, output);
     if (!options.wait) return output.answer({ ok: true, workflowId: handle.workflowId }, handle.workflowId);
     const report = await follow(handle, output);
     const { name, uncompressedBytes, compressedBytes } = report.backup;
     const text = `${name}: ${formatBytes(uncompressedBytes)} stored as ${formatBytes(compressedBytes)} in ${formatDuration(report.totalMilliseconds)}.`;
-    const { damage } = report;
+    const { damage, fullBecause } = report;
+    if (fullBecause != null) output.note(`It is a full backup, because ${fullBecause}.`);
     if (damage != null) output.note(`WARNING: the cluster is damaged, and so is this backup: ${describeDamage(damage)}.`);
     output.answer({ ok: true, workflowId: handle.workflowId, ...report }, text);
   });

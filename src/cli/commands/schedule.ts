@@ -14,6 +14,7 @@ export function addScheduleCommands(program: Command): void {
     .argument('<cluster>')
     .description('make or replace the schedule of a cluster; a pause is kept')
     .requiredOption('--cron <fields>', 'five fields, in UTC')
+    .option('--incremental', 'take only what changed since the newest backup')
     .option('--verify', 'verify the archive, in place of taking base backups')
     .option('--deep', 'with --verify: read and hash every object')
     .addHelpText('after', setExamples)
@@ -47,6 +48,7 @@ export function addScheduleCommands(program: Command): void {
 const setExamples = `
 Examples:
   walkback schedule set shop --cron "0 2 * * *"
+  walkback schedule set shop --incremental --cron "0 2 * * *"
   walkback schedule set shop --verify --deep --cron "0 5 * * 0"
 
 A cluster has at most one schedule of each kind: base backups, and --verify.`;
@@ -60,6 +62,7 @@ interface KindOptions {
 
 interface ActionOptions extends KindOptions {
   readonly deep?: boolean;
+  readonly incremental?: boolean;
 }
 
 const setSentences: Readonly<Record<Operation, (cluster: string) => string>> = {
@@ -75,7 +78,10 @@ function operationOf({ verify = false }: KindOptions): Operation {
 function actionOf(options: ActionOptions): ScheduledAction {
   const operation = operationOf(options);
   if (options.deep === true && operation !== 'verify') throw new WalkbackError('INVALID_REQUEST', '--deep goes with --verify only.');
-  return operation === 'verify' ? { operation, deep: options.deep === true } : { operation };
+  if (options.incremental === true && operation === 'verify')
+    throw new WalkbackError('INVALID_REQUEST', '--incremental goes with base backups only.');
+  if (operation === 'verify') return { operation, deep: options.deep === true };
+  return options.incremental === true ? { operation, kind: 'incremental' } : { operation };
 }
 
 function addStateCommands(schedule: Command): void {
@@ -151,7 +157,7 @@ async function withSchedules(
 function renderSchedules(schedules: readonly BackupSchedule[]): string {
   const rows = schedules.map((schedule) => [
     schedule.cluster,
-    schedule.operation,
+    schedule.kind === 'incremental' ? 'incremental backup' : schedule.operation,
     schedule.cron ?? '',
     schedule.paused ? `paused: ${schedule.note ?? ''}` : 'on',
     schedule.nextRun ?? '',

@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { completeBaseBackup } from '../../../src/archive/base-backup-completion.ts';
 import { uploadBaseBackup, type UploadBaseBackupOptions, type UploadedBaseBackup } from '../../../src/archive/base-backup-push.ts';
+import type { ChangedBlocks } from '../../../src/archive/push/changed-blocks.ts';
+import { chooseParent } from '../../../src/archive/push/parent-backup.ts';
+import { formatLsn } from '../../../src/domain/lsn.ts';
 import { type BackupSession, startBackupSession } from '../../../src/postgres/backup-session.ts';
 import { readControlData } from '../../../src/postgres/control-data.ts';
 import type { ConnectOptions } from '../../../src/postgres/connection.ts';
@@ -38,6 +41,25 @@ export async function uploadOptionsOf(source: Source, store: ObjectStore, sessio
     },
     stop: () => session.stop(),
   };
+}
+
+/** An incremental backup on the newest one; it exists when this resolves. Fails when it would have to be a full one. */
+export async function takeIncremental(
+  source: Source,
+  store: ObjectStore,
+  changedSince?: (session: BackupSession, sinceLsn: string) => Promise<ChangedBlocks | undefined>,
+): Promise<UploadedBaseBackup> {
+  await using session = await startBackupSession(source.connectOptions, { label: 'test', fast: true });
+  const options = await uploadOptionsOf(source, store, session);
+  const signal = new AbortController().signal;
+  const choice = await chooseParent(store, { start: options.start, maximumChain: 6, signal });
+  if ('fullBecause' in choice) throw new Error(choice.fullBecause);
+  const { parent, name } = choice;
+  const changed = await changedSince?.(session, formatLsn(parent.origin.startLsn));
+  const start = { ...options.start, name };
+  const uploaded = await uploadBaseBackup({ ...options, start, parent, ...(changed === undefined ? {} : { changed }) });
+  await completeBaseBackup(store, uploaded);
+  return uploaded;
 }
 
 /** A whole backup; it exists when this resolves. */
