@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { signalOfProcess } from '../src/cli/context.ts';
 import { findContestants } from './contestants.ts';
 import { type BenchOptions, parseOptions } from './options.ts';
+import { measureGrowth } from './growth/growth.ts';
+import { renderGrowth } from './report/growth-table.ts';
 import { renderTable } from './report/markdown.ts';
 import { renderPlot } from './report/plot.ts';
 import { type FigureResult, ratiosOf } from './results.ts';
@@ -29,10 +31,22 @@ async function main(options: BenchOptions): Promise<void> {
   else process.stdout.write(`${table}\n`);
 }
 
+/** The sixteenth part of the size is the smallest case. */
+async function reportGrowth(options: BenchOptions): Promise<void> {
+  const rows = await measureGrowth({ ...options, sizeMib: Math.max(1, Math.round(options.sizeMib / 16)), say });
+  const table = renderGrowth(rows);
+  if (options.results !== undefined) {
+    await mkdir(options.results, { recursive: true });
+    await writeFile(join(options.results, 'benchmarks-growth.md'), table);
+  }
+  process.stdout.write(options.json ? `${JSON.stringify({ growth: rows }, undefined, 2)}\n` : `${table}\n`);
+}
+
 async function writeResults(folder: string, table: string, results: readonly FigureResult[]): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, 'benchmarks.md'), table);
   await writeFile(join(folder, 'benchmarks.svg'), renderPlot(results));
 }
 
-await main(parseOptions(process.argv.slice(2)));
+const options = parseOptions(process.argv.slice(2));
+await (options.growth ? reportGrowth(options) : main(options));

@@ -12,11 +12,17 @@ export interface BenchOptions {
   readonly json: boolean;
   /** Where the table and the plot go; undefined: nowhere. */
   readonly results: string | undefined;
+  /** Time, memory and requests by size, in place of the figures. */
+  readonly growth: boolean;
+  readonly sparseGib: number;
+  readonly tinyFiles: number;
+  readonly capSeconds: number;
 }
 
 const defaultRuns = 5;
 const runsMaximum = 100;
 const sizeMaximumMib = 1024 * 1024;
+const tinyFilesMaximum = 100_000_000;
 const segmentsMinimum = 8;
 const segmentsMaximum = 4096;
 
@@ -30,6 +36,14 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
     .option('--size-mib <size>', 'size of the cluster in MiB', wholeNumber(32, sizeMaximumMib), 1024)
     .option('--segments <count>', 'WAL segments that are archived and replayed', wholeNumber(segmentsMinimum, segmentsMaximum), 64)
     .option('--results <folder>', 'also write benchmarks.md and benchmarks.svg into the folder')
+    .option(
+      '--growth',
+      'in place of the figures: time, memory and S3 requests of 1, 4 and 16 sixteenths of the size, and of odd shapes',
+      false,
+    )
+    .option('--sparse-gib <size>', 'growth: size of a relation of empty pages', wholeNumber(1, sizeMaximumMib), 300)
+    .option('--tiny-files <count>', 'growth: number of files of a hundred bytes', wholeNumber(1, tinyFilesMaximum), 1_000_000)
+    .option('--cap-seconds <seconds>', 'growth: each case is ended after it, and says how far it came', wholeNumber(1, 86_400), 120)
     .option('--json', 'one JSON document with the ratios on stdout, progress on stderr', false)
     .addHelpText(
       'after',
@@ -42,11 +56,12 @@ Examples:
   npm run bench -- --json
   npm run bench -- --figure wal-push wal-replay --runs 3
   npm run bench -- --size-mib 128 --segments 8 --runs 1
-  npm run bench -- --results docs`,
+  npm run bench -- --results docs
+  npm run bench -- --growth --tiny-files 100000`,
     );
   const parsed = command.parse(argv, { from: 'user' }).opts<Omit<BenchOptions, 'figures'> & { figure: FigureName[] }>();
-  const { figure, runs, sizeMib, segments, json, results } = parsed;
-  return { figures: figure, runs, sizeMib, segments, json, results };
+  const { figure, ...rest } = parsed;
+  return { ...rest, results: parsed.results, figures: figure };
 }
 
 function wholeNumber(least: number, most: number): (text: string) => number {

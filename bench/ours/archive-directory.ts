@@ -1,0 +1,79 @@
+/**
+ * Archives a directory as a base backup, fetches one, or pushes WAL, in a process of its own whose memory is that of the work alone; says in one line
+ * of JSON what it took. The first argument is a GrowthJob in JSON.
+ */
+import { createWalArchive } from '../../src/archive/wal-archive.ts';
+import { completeBaseBackup } from '../../src/archive/base-backup-completion.ts';
+import { fetchBaseBackup } from '../../src/archive/base-backup-fetch.ts';
+import { uploadBaseBackup } from '../../src/archive/base-backup-push.ts';
+import { createS3ObjectStore } from '../../src/storage/s3-object-store.ts';
+import { backupStart, backupStop, type GrowthJob, type GrowthOutcome } from '../growth/growth-job.ts';
+
+const job = JSON.parse(process.argv[2] ?? '') as GrowthJob;
+const store = createS3ObjectStore({
+  bucket: job.bucket,
+  prefix: job.prefix,
+  endpoint: job.endpoint,
+  credentials: { accessKeyId: process.env['AWS_ACCESS_KEY_ID'] ?? '', secretAccessKey: process.env['AWS_SECRET_ACCESS_KEY'] ?? '' },
+});
+const deadline = AbortSignal.timeout(job.capSeconds * 1000);
+let bytesDone = 0;
+
+const works: Readonly<Record<GrowthJob['kind'], () => Promise<void>>> = {
+  push: async () => {
+    const uploaded = await uploadBaseBackup({
+      store,
+      dataDirectory: job.directory,
+      compression: 'zstd',
+      concurrency: job.concurrency,
+      pages: { blockBytes: 8192, segmentBlocks: 131_072, hasChecksums: true },
+      start: backupStart,
+      stop: async () => backupStop,
+      signal: deadline,
+      onProgress: (progress) => {
+        bytesDone = progress.bytesDone;
+      },
+    });
+    await completeBaseBackup(store, uploaded);
+  },
+  fetch: async () => {
+    await fetchBaseBackup({
+      store,
+      backup: backupStart.name,
+      into: job.directory,
+      stateDirectory: `${job.directory}/walkback_restore`,
+      concurrency: job.concurrency,
+      signal: deadline,
+      onProgress: (progress) => {
+        bytesDone = progress.bytesDone;
+      },
+    });
+  },
+  'wal-push': async () => {
+    const archive = createWalArchive(store, { compression: 'zstd', segmentBytes: 16 * 1024 * 1024 });
+    for (const name of job.names) await archive.push({ name, path: `${job.directory}/${name}`, systemIdentifier: undefined });
+  },
+  'wal-fetch': async () => {
+    const archive = createWalArchive(store, { compression: 'zstd', segmentBytes: 16 * 1024 * 1024 });
+    for (const name of job.names) await archive.fetch({ name, destination: `${job.directory}/fetched` });
+  },
+};
+
+const startedMs = performance.now();
+const isComplete = await works[job.kind]().then(
+  () => true,
+  (error: unknown) => {
+    if (deadline.aborted) return false;
+    throw error;
+  },
+);
+const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage();
+const outcome: GrowthOutcome = {
+  isComplete,
+  bytesDone,
+  seconds: (performance.now() - startedMs) / 1000,
+  cpuSeconds: (userCPUTime + systemCPUTime) / 1e6,
+  peakBytes: maxRSS * 1024,
+};
+process.stdout.write(`${JSON.stringify(outcome)}\n`);
+process.exit(0);
