@@ -1,6 +1,7 @@
 /** Activities that need only the archive: they run on any worker. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { listBaseBackups } from '../archive/catalog.ts';
+import { withWholeChains } from '../archive/chain-listing.ts';
 import type { WalArchive } from '../archive/wal-archive.ts';
 import { readRestorePoint } from '../archive/restore-points.ts';
 import { landingReportKey, baseBackupsPrefix, walPrefix } from '../archive/layout.ts';
@@ -87,15 +88,15 @@ async function planByListing(
   request: CompleteRestoreRequest,
   signal: AbortSignal,
 ): Promise<RecoveryPlan> {
-  const [{ backups }, wal] = await Promise.all([listBaseBackups(store, { signal, cipher }), readWalHoldings(archive, signal)]);
-  const full = backups.filter((backup) => backup.deltaFrom === undefined);
+  const [listing, wal] = await Promise.all([listBaseBackups(store, { signal, cipher }), readWalHoldings(archive, signal)]);
+  const backups = withWholeChains(listing.backups);
   const closedAt = async (segment: string) => {
     const text = await archive.closedAt(segment, { signal });
     return text === undefined ? undefined : parseInstant(text);
   };
   const { target, timeline, backup } = request;
   const restorePoint = target.kind === 'name' ? await readRestorePoint(store, target.name, { signal }) : undefined;
-  return await planRecovery({ target, timeline, backup, backups: full, wal, closedAt, restorePointLsn: restorePoint?.lsn });
+  return await planRecovery({ target, timeline, backup, backups, wal, closedAt, restorePointLsn: restorePoint?.lsn });
 }
 
 /** A restored cluster never writes where another one has written. @throws WalkbackError ARCHIVE_PREFIX_IN_USE */

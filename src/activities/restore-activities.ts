@@ -198,7 +198,8 @@ async function assertRoom(job: RestoreJob): Promise<{ freeBytes: number; neededB
   const { bavail, bsize } = await statfs(parent);
   const freeBytes = bavail * bsize;
   const walBytes = Math.min(segmentCountOf(job.plan.view), walWindowSegments) * job.plan.walSegmentBytes;
-  const neededBytes = job.plan.backup.uncompressedBytes + walBytes + diskMarginBytes;
+  const { uncompressedBytes, restoredBytes = uncompressedBytes } = job.plan.backup;
+  const neededBytes = restoredBytes + walBytes + diskMarginBytes;
   if (freeBytes >= neededBytes) return { freeBytes, neededBytes };
   throw new WalkbackError('NOT_ENOUGH_DISK', `${parent} has ${freeBytes} bytes free; the restore needs about ${neededBytes}.`, {
     facts: { freeBytes, neededBytes },

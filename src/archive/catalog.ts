@@ -20,8 +20,7 @@ import { mapParallel } from './parallel.ts';
 import { parseSentinel, type Sentinel } from './sentinel.ts';
 import { createWalArchive } from './wal-archive.ts';
 
-/** A backup that has a sentinel and cannot be used. */
-export interface DamagedBackup {
+interface DamagedBackup {
   readonly name: string;
   readonly reason: string;
 }
@@ -120,6 +119,7 @@ function toBaseBackup(name: string, sentinel: Sentinel, metadata: BackupMetadata
     compressedBytes: metadata.compressedBytes,
     isPermanent: metadata.isPermanent,
     deltaFrom: sentinel.delta?.from,
+    ...(sentinel.delta === undefined || sentinel.dataCatalogBytes === undefined ? {} : { restoredBytes: sentinel.dataCatalogBytes }),
     startSegment: startSegmentOfBackupName(name),
     ...(sentinel.damagedBlockCount === undefined ? {} : { damagedBlockCount: sentinel.damagedBlockCount }),
   };

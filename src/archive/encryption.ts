@@ -4,8 +4,8 @@ import { ByteSource } from './byte-source.ts';
 import type { Chunks } from './compression/codec.ts';
 import { none } from './compression/none.ts';
 import { type ObjectCipher, type ObjectDecryption, type ObjectEncryption, recognitionBytes, WrongKeyError } from './encryption/cipher.ts';
-import { libsodium, type LibsodiumOptions } from './encryption/libsodium.ts';
-import { openPgp, type OpenPgpKeys } from './encryption/openpgp.ts';
+import type { LibsodiumOptions } from './encryption/libsodium.ts';
+import type { OpenPgpKeys } from './encryption/openpgp.ts';
 
 /** The encryptions that are written. `none`: not encrypted, even though keys for reading are configured. */
 export const writtenEncryptions = ['libsodium', 'none'] as const;
@@ -27,17 +27,40 @@ export interface CipherSettings {
  * @throws WalkbackError INVALID_CONFIGURATION
  */
 export async function openObjectCipher(settings: CipherSettings): Promise<ObjectCipher | undefined> {
-  const sodium = settings.libsodium === undefined ? undefined : libsodium(settings.libsodium.key, settings.libsodium);
-  const pgp = settings.openPgp === undefined ? undefined : await openPgp(settings.openPgp);
+  const sodium = settings.libsodium === undefined ? undefined : await openLibsodium(settings.libsodium);
+  const pgp = settings.openPgp === undefined ? undefined : await openOpenPgp(settings.openPgp);
   const whyReadOnly = readOnlyReason(settings);
   const isPlain = whyReadOnly === undefined && (settings.encryption === 'none' || sodium === undefined);
   if (isPlain && sodium === undefined && pgp === undefined) return undefined;
   const readable = [pgp, sodium, isPlain ? plainText : undefined].filter((decryption) => decryption !== undefined);
-  return {
+  const cipher: ObjectCipher = {
     decrypt: decryptionOf(readable),
     encrypt: whyReadOnly === undefined ? (isPlain ? plainText : sodium)?.encrypt : undefined,
     whyReadOnly,
   };
+  settingsOfCiphers.set(cipher, settings);
+  return cipher;
+}
+
+/** Loaded when they are configured: OpenPGP takes longer to load than a small backup takes to fetch, and each thread would load it. */
+async function openLibsodium({ key, ...options }: NonNullable<CipherSettings['libsodium']>): Promise<ObjectEncryption> {
+  const { libsodium } = await import('./encryption/libsodium.ts');
+  // A key that was passed to a thread has become a plain array.
+  return libsodium(Buffer.from(key), options);
+}
+
+async function openOpenPgp(keys: OpenPgpKeys): Promise<ObjectDecryption> {
+  const { openPgp } = await import('./encryption/openpgp.ts');
+  return await openPgp(keys);
+}
+
+const settingsOfCiphers = new WeakMap<ObjectCipher, CipherSettings>();
+
+/** What a cipher was opened with: a thread that decrypts opens one of its own, because functions cannot be passed to it. */
+export function settingsOfCipher(cipher: ObjectCipher): CipherSettings {
+  const settings = settingsOfCiphers.get(cipher);
+  if (settings === undefined) throw new WalkbackError('INTERNAL', 'The cipher was not opened by openObjectCipher.');
+  return settings;
 }
 
 /** @throws WalkbackError ENCRYPTION_READ_ONLY when objects can be read only: asked before any work that ends in writing them */

@@ -38,6 +38,12 @@ export interface Sentinel {
   readonly isPermanent: boolean | undefined;
   /** Ours: pages whose checksum was wrong when the backup was taken. */
   readonly damagedBlockCount: number | undefined;
+  /** Undefined up to WAL-G 1.1, and for WAL-E. From 2 on there is a files_metadata.json unless it is disabled. */
+  readonly version: number | undefined;
+  /** True up to WAL-G 1.1: the sentinel itself holds what files_metadata.json does later. */
+  readonly hasFileList: boolean;
+  /** Size of all files of the cluster, also of those that a delta leaves to its parent; undefined where the writer did not say. */
+  readonly dataCatalogBytes: number | undefined;
 }
 
 /** What only the writer of a sentinel knows. */
@@ -99,6 +105,9 @@ export function parseSentinel(text: string): Sentinel {
     dataDirectory: fields.string('DataDir'),
     isPermanent: fields.boolean('IsPermanent'),
     damagedBlockCount: fields.integer('WalkbackDamagedBlocks'),
+    version: fields.integer('Version'),
+    hasFileList: fields.fields('Files') !== undefined,
+    dataCatalogBytes: fields.integer('DataCatalogSize'),
   };
 }
 

@@ -1,40 +1,132 @@
 /**
  * Reads tar archives as they are found: ustar, PAX (POSIX.1-2001), GNU long names and base-256 sizes, old tars whose directories end with a slash,
  * archives without end blocks or final padding (WAL-G's remote backups). What cannot be understood is an error, never skipped.
+ * Nothing is awaited: bytes come in by `push` and go on in the same call, since a wait for each 64 KiB costs more than writing them.
  */
-import { ByteSource } from './byte-source.ts';
 import { tarBlockBytes, tarPaddingBytes } from './tar-writer.ts';
 
-/** A member of an archive. The body must be read to its end before the next member is asked for; what is left of it is skipped. */
+/** A member of an archive. */
 export interface TarMember {
   readonly name: string;
   readonly type: 'file' | 'directory' | 'link';
   readonly mode: number;
   readonly sizeBytes: number;
-  readonly body: AsyncIterable<Buffer>;
+}
+
+/** Takes the content of one member: pieces that are valid during the call only, and then its end. */
+export interface MemberSink {
+  readonly write: (piece: Buffer) => void;
+  readonly end: () => void;
 }
 
 /** PAX records and GNU long names: names, not contents. */
 const maximumExtensionBytes = 1024 * 1024;
 
-/** The members in the order of the archive. @throws SyntaxError when the bytes are not a whole tar archive */
-export async function* readTar(chunks: AsyncIterable<Buffer>): AsyncGenerator<TarMember> {
-  const source = new ByteSource(chunks);
-  try {
-    let overrides: HeaderOverrides = {};
-    for (;;) {
-      const block = await source.take(tarBlockBytes);
-      if (block === undefined || isZero(block)) break;
-      const header = parseHeader(block);
-      const extension = await readExtension(source, header);
-      if (extension === undefined) {
-        yield* readMember(source, { ...header, ...overrides });
-        overrides = {};
-      } else overrides = { ...overrides, ...extension };
+/** What the reader is in the middle of. */
+type Place =
+  | { readonly kind: 'header' }
+  | { readonly kind: 'extension'; readonly header: Header; readonly sizeBytes: number }
+  | { readonly kind: 'body'; readonly name: string; readonly sink: MemberSink | undefined }
+  | { readonly kind: 'padding' }
+  | { readonly kind: 'end' };
+
+export class TarReader {
+  readonly #onMember: (member: TarMember) => MemberSink | undefined;
+  #place: Place = { kind: 'header' };
+  /** Bytes that the present place still takes. */
+  #leftBytes = tarBlockBytes;
+  #paddingBytes = 0;
+  #collected: Buffer[] = [];
+  #overrides: HeaderOverrides = {};
+
+  /** @param onMember is told of each member and says who takes its content; undefined: nobody */
+  constructor(onMember: (member: TarMember) => MemberSink | undefined) {
+    this.#onMember = onMember;
+  }
+
+  /** Takes the next bytes of the archive. @throws SyntaxError when they are no tar archive */
+  push(chunk: Buffer): void {
+    for (let offset = 0; offset < chunk.length;) {
+      if (this.#place.kind === 'end') {
+        // wal-g: internal/extract.go, readTrailingZeros.
+        if (!isZero(chunk.subarray(offset))) throw new SyntaxError('something other than zeros follows the end of the tar');
+        return;
+      }
+      const piece = chunk.subarray(offset, offset + this.#leftBytes);
+      offset += piece.length;
+      this.#leftBytes -= piece.length;
+      this.#take(piece);
+      if (this.#leftBytes === 0) this.#complete();
     }
-    await assertOnlyZeros(source);
-  } finally {
-    await source.close();
+  }
+
+  /** @throws SyntaxError when the archive ends too early */
+  finish(): void {
+    const { kind } = this.#place;
+    if (kind === 'body') throw new SyntaxError(`the tar ends ${this.#leftBytes} bytes before the end of ${this.#place.name}`);
+    if (kind === 'extension') throw new SyntaxError('the tar ends within an extension header');
+    if (kind === 'header' && this.#collected.length > 0) throw new SyntaxError(`the data ends ${this.#leftBytes} bytes early`);
+  }
+
+  #take(piece: Buffer): void {
+    if (this.#place.kind === 'body') this.#place.sink?.write(piece);
+    // A copy: the chunk is filled anew before the rest of a cut header comes.
+    else if (this.#place.kind !== 'padding') this.#collected.push(this.#leftBytes === 0 ? piece : Buffer.from(piece));
+  }
+
+  #complete(): void {
+    const place = this.#place;
+    if (place.kind === 'header') this.#onHeader(this.#whole());
+    else if (place.kind === 'extension') {
+      this.#overrides = { ...this.#overrides, ...extensionOf(place.header, this.#whole().subarray(0, place.sizeBytes)) };
+      this.#go({ kind: 'header' }, tarBlockBytes);
+    } else if (place.kind === 'body') this.#endMember(place.sink);
+    else this.#go({ kind: 'header' }, tarBlockBytes);
+  }
+
+  #onHeader(block: Buffer): void {
+    if (isZero(block)) {
+      this.#go({ kind: 'end' }, 0);
+      return;
+    }
+    const header = parseHeader(block);
+    if ('xgLK'.includes(header.typeFlag)) this.#startExtension(header);
+    else this.#startMember({ ...header, ...this.#overrides });
+  }
+
+  #startExtension(header: Header): void {
+    const { sizeBytes } = header;
+    if (sizeBytes > maximumExtensionBytes) throw new SyntaxError(`a tar extension header of ${sizeBytes} bytes`);
+    if (sizeBytes > 0) this.#go({ kind: 'extension', header, sizeBytes }, sizeBytes + tarPaddingBytes(sizeBytes));
+    else this.#go({ kind: 'header' }, tarBlockBytes);
+  }
+
+  #startMember(header: Header): void {
+    this.#overrides = {};
+    const type = memberType(header);
+    const sizeBytes = type === 'file' ? header.sizeBytes : 0;
+    const sink = this.#onMember({ name: header.name, type, mode: header.mode & 0o7777, sizeBytes });
+    this.#paddingBytes = tarPaddingBytes(sizeBytes);
+    this.#go({ kind: 'body', name: header.name, sink }, sizeBytes);
+    if (sizeBytes === 0) this.#endMember(sink);
+  }
+
+  #endMember(sink: MemberSink | undefined): void {
+    sink?.end();
+    if (this.#paddingBytes > 0) this.#go({ kind: 'padding' }, this.#paddingBytes);
+    else this.#go({ kind: 'header' }, tarBlockBytes);
+  }
+
+  #go(place: Place, leftBytes: number): void {
+    this.#place = place;
+    this.#leftBytes = leftBytes;
+  }
+
+  #whole(): Buffer {
+    const [only] = this.#collected;
+    const whole = this.#collected.length === 1 && only !== undefined ? only : Buffer.concat(this.#collected);
+    this.#collected = [];
+    return whole;
   }
 }
 
@@ -48,55 +140,14 @@ interface Header {
 /** What PAX records and GNU long names say about the next member. */
 type HeaderOverrides = Partial<Pick<Header, 'name' | 'sizeBytes'>>;
 
-async function* readMember(source: ByteSource, header: Header): AsyncGenerator<TarMember> {
-  const type = memberType(header);
-  const sizeBytes = type === 'file' ? header.sizeBytes : 0;
-  const body = new MemberBody(source, { name: header.name, sizeBytes });
-  yield { name: header.name, type, mode: header.mode & 0o7777, sizeBytes, body };
-  await body.skipRest();
-  await source.skipPadding(tarPaddingBytes(sizeBytes));
-}
-
-/** A member's content, in the pieces that the source holds. */
-class MemberBody implements AsyncIterable<Buffer> {
-  #leftBytes: number;
-  readonly #source: ByteSource;
-  readonly #name: string;
-
-  constructor(source: ByteSource, { name, sizeBytes }: { readonly name: string; readonly sizeBytes: number }) {
-    this.#source = source;
-    this.#name = name;
-    this.#leftBytes = sizeBytes;
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
-    while (this.#leftBytes > 0) {
-      const piece = await this.#source.piece(this.#leftBytes);
-      if (piece === undefined) throw new SyntaxError(`the tar ends ${this.#leftBytes} bytes before the end of ${this.#name}`);
-      this.#leftBytes -= piece.length;
-      yield piece;
-    }
-  }
-
-  async skipRest(): Promise<void> {
-    for await (const _piece of this);
-  }
-}
-
 const pathRecords: Readonly<Record<string, (value: string) => HeaderOverrides>> = {
   path: (value) => ({ name: value }),
   size: (value) => ({ sizeBytes: Number(value) }),
 };
 
-/** @returns undefined when the header is a member's own */
-async function readExtension(source: ByteSource, header: Header): Promise<HeaderOverrides | undefined> {
-  if (!'xgLK'.includes(header.typeFlag)) return undefined;
-  if (header.sizeBytes > maximumExtensionBytes) throw new SyntaxError(`a tar extension header of ${header.sizeBytes} bytes`);
-  const content = await source.take(header.sizeBytes);
-  if (content === undefined && header.sizeBytes > 0) throw new SyntaxError('the tar ends within an extension header');
-  await source.skipPadding(tarPaddingBytes(header.sizeBytes));
-  if (header.typeFlag === 'L') return { name: untilNul(content ?? Buffer.alloc(0), 'utf8') };
-  return header.typeFlag === 'x' ? parsePaxRecords(content ?? Buffer.alloc(0)) : {};
+function extensionOf(header: Header, content: Buffer): HeaderOverrides {
+  if (header.typeFlag === 'L') return { name: untilNul(content, 'utf8') };
+  return header.typeFlag === 'x' ? parsePaxRecords(content) : {};
 }
 
 function parsePaxRecords(content: Buffer): HeaderOverrides {
@@ -160,11 +211,4 @@ function untilNul(field: Buffer, encoding: 'utf8' | 'latin1'): string {
 
 function isZero(block: Buffer): boolean {
   return block.every((byte) => byte === 0);
-}
-
-/** wal-g: internal/extract.go, readTrailingZeros. */
-async function assertOnlyZeros(source: ByteSource): Promise<void> {
-  for (let piece = await source.piece(tarBlockBytes); piece !== undefined; piece = await source.piece(tarBlockBytes)) {
-    if (!isZero(piece)) throw new SyntaxError('something other than zeros follows the end of the tar');
-  }
 }

@@ -28,6 +28,8 @@ export interface BaseBackup {
   readonly isPermanent: boolean;
   /** Name of the backup this one is a delta of; undefined for a full backup. */
   readonly deltaFrom: string | undefined;
+  /** Bytes that restoring a delta takes on disk, its chain included. Absent for full backups: theirs are uncompressedBytes. */
+  readonly restoredBytes?: number;
   /** Segment that holds startLsn. */
   readonly startSegment: WalSegmentName;
   /** Pages whose checksum was wrong when the backup was taken: they are so in the backup too. Absent: none was found. */

@@ -280,7 +280,7 @@ describe('fetchBaseBackup', () => {
     expect(failed.size).toBe(1);
   });
 
-  it('refuses deltas, other compressions, absent backups and a state directory of another backup', async () => {
+  it('refuses deltas without a file list, other compressions, absent backups and a state directory of another backup', async () => {
     await using directory = await temporaryDirectory();
     const { store } = await archived(directory.path);
     const options = fetchOptions(store, directory.path);
@@ -292,7 +292,8 @@ describe('fetchBaseBackup', () => {
     const other = 'base_000000010000000000000006';
     await store.put(`basebackups_005/${other}_backup_stop_sentinel.json`, Buffer.from('{"LSN":1}'));
     await store.put(`basebackups_005/${other}/tar_partitions/pg_control.tar.zip`, Buffer.from('x'));
-    await expect(fetchBaseBackup({ ...options, backup: other })).rejects.toThrow('"zip": it cannot be decompressed');
+    const elsewhere = fetchOptions(store, join(directory.path, 'elsewhere'));
+    await expect(fetchBaseBackup({ ...elsewhere, backup: other })).rejects.toThrow('"zip": it cannot be decompressed');
     await fetchBaseBackup(options);
     await store.put(`basebackups_005/${other}/tar_partitions/part_001.tar.zst`, Buffer.from('x'));
     await expect(fetchBaseBackup({ ...options, backup: other })).rejects.toMatchObject({ code: 'DATA_DIRECTORY_NOT_EMPTY' });

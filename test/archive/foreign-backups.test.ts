@@ -2,6 +2,7 @@ import { access, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { fetchBaseBackup } from '../../src/archive/base-backup-fetch.ts';
+import { withWholeChains } from '../../src/archive/chain-listing.ts';
 import { listBaseBackups, readBaseBackup } from '../../src/archive/catalog.ts';
 import { codecs } from '../../src/archive/compression.ts';
 import { parseBackupHistory } from '../../src/archive/documents/backup-history.ts';
@@ -151,9 +152,9 @@ describe('the catalogue of an old WAL-G archive', () => {
     const files = { Files: { '/base/1/1': { IsIncremented: true, IsSkipped: false, MTime: '2026-08-21T20:00:01Z' } }, TarFileSets: {} };
     const sentinel = { LSN: 0x1100028, FinishLSN: 0x1200100, PgVersion: 140005, ...delta, ...files };
     await store.put(sentinelKeyOf(name), Buffer.from(JSON.stringify(sentinel)));
-    expect((await listBaseBackups(store)).backups).toMatchObject([
-      { name, finishTime: '2026-11-23T08:05:41.999999Z', pgVersion: 140005, systemIdentifier, deltaFrom: delta.DeltaFrom },
-    ]);
+    const facts = { name, finishTime: '2026-11-23T08:05:41.999999Z', pgVersion: 140005, systemIdentifier, deltaFrom: delta.DeltaFrom };
+    expect(await readBaseBackup(store, name)).toMatchObject(facts);
+    expect(withWholeChains((await listBaseBackups(store)).backups)).toEqual([]);
   });
 });
 

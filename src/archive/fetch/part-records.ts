@@ -5,52 +5,67 @@ import { WalkbackError } from '../../domain/errors.ts';
 import { JsonFields, parseExactJson } from '../documents/exact-json.ts';
 import { syncDirectory, writeFileDurably } from '../../files/durable-file.ts';
 import { isAbsent } from '../../files/system-error.ts';
-import type { StoredTar } from './tar-extraction.ts';
+import type { StoredTar } from './stored-tars.ts';
+
+/** What a record says of a tar that is in place. */
+export interface PartRecord {
+  /** Files that the backup's list has, and that this tar held. */
+  readonly arrivedCount: number;
+}
 
 export class PartRecords {
   readonly #directory: string;
-  readonly #backup: string;
 
-  private constructor(directory: string, backup: string) {
+  private constructor(directory: string) {
     this.#directory = directory;
-    this.#backup = backup;
   }
 
-  /** Opens the records in the state directory, which is made when it is absent. */
+  /**
+   * Opens the records in the state directory, which is made when it is absent.
+   * @throws WalkbackError DATA_DIRECTORY_NOT_EMPTY when they are of another backup
+   */
   static async open(stateDirectory: string, backup: string): Promise<PartRecords> {
     const directory = join(stateDirectory, 'parts');
     await mkdir(directory, { recursive: true, mode: 0o700 });
+    const path = join(directory, 'backup');
+    const recorded = await readIfThere(path);
+    if (recorded !== undefined && recorded !== backup)
+      throw new WalkbackError('DATA_DIRECTORY_NOT_EMPTY', `${directory} belongs to the fetch of another backup, ${recorded}.`, {
+        facts: { backup, other: recorded },
+      });
+    if (recorded === undefined) await writeFileDurably(path, backup);
     await syncDirectory(stateDirectory);
-    return new PartRecords(directory, backup);
+    return new PartRecords(directory);
   }
 
-  /** Is this very object in place? @throws WalkbackError DATA_DIRECTORY_NOT_EMPTY when the record is of another backup */
-  async has(tar: StoredTar): Promise<boolean> {
-    const text = await this.#read(tar);
-    if (text === undefined) return false;
-    const fields = new JsonFields(parseExactJson(text), this.#path(tar));
-    if (fields.string('backup') === this.#backup) return fields.integer('bytes') === tar.info.sizeBytes;
-    throw new WalkbackError(
-      'DATA_DIRECTORY_NOT_EMPTY',
-      `${this.#directory} belongs to the fetch of another backup, ${fields.string('backup')}.`,
-    );
+  /** What is recorded of this very object; undefined when it is not in place. */
+  async find(backup: string, tar: StoredTar): Promise<PartRecord | undefined> {
+    const path = this.#path(backup, tar);
+    const text = await readIfThere(path);
+    if (text === undefined) return undefined;
+    const fields = new JsonFields(parseExactJson(text), path);
+    if (fields.integer('bytes') !== tar.info.sizeBytes) return undefined;
+    return { arrivedCount: fields.required('arrived', (all, name) => all.integer(name)) };
   }
 
   /** Writes down that the tar is in place. */
-  async add(tar: StoredTar): Promise<void> {
-    await writeFileDurably(this.#path(tar), Buffer.from(JSON.stringify({ backup: this.#backup, bytes: tar.info.sizeBytes })));
+  async add(backup: string, tar: StoredTar, record: PartRecord): Promise<void> {
+    const path = this.#path(backup, tar);
+    await mkdir(join(this.#directory, backup), { recursive: true, mode: 0o700 });
+    await writeFileDurably(path, JSON.stringify({ bytes: tar.info.sizeBytes, arrived: record.arrivedCount }));
+    await syncDirectory(this.#directory);
   }
 
-  async #read(tar: StoredTar): Promise<string | undefined> {
-    try {
-      return await readFile(this.#path(tar), 'utf8');
-    } catch (error) {
-      if (isAbsent(error)) return undefined;
-      throw error;
-    }
+  #path(backup: string, tar: StoredTar): string {
+    return join(this.#directory, backup, `${tar.fileName}.done`);
   }
+}
 
-  #path(tar: StoredTar): string {
-    return join(this.#directory, `${tar.fileName}.done`);
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
   }
 }

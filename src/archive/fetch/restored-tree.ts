@@ -1,106 +1,144 @@
-/** Writes the files of a base backup into a new data directory, durably. */
-import { chmod, type FileHandle, mkdir, open } from 'node:fs/promises';
+/**
+ * Writes the files of a base backup into a new data directory, durably. Writing is synchronous, for threads that do nothing else; syncing goes
+ * on behind it, because the disk is slower than the page cache and would otherwise be idle until the end.
+ */
+import { chmodSync, closeSync, fchmodSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { syncDirectory } from '../../files/durable-file.ts';
-import type { TarMember } from '../tar-reader.ts';
-import { TaskPool } from './task-pool.ts';
+import { syncDirectory, syncFile } from '../../files/durable-file.ts';
+import type { MemberSink } from '../tar-reader.ts';
+import { IncrementSink } from './increment.ts';
 
 /**
  * Bytes of one write call. Larger calls leave large folios in the page cache, and replay of WAL over them is 60 % slower (measured on ext4, Linux 6.18).
  */
 const writeCallBytes = 64 * 1024;
-/** Files up to this size are collected in memory and written beside the next ones. */
-const smallFileBytes = 64 * 1024;
-/** Small files being written at a time. */
-const smallFileConcurrency = 16;
-/** Files being fsynced at a time. */
-const syncConcurrency = 8;
+/** A batch is synced when it has so many bytes or files: enough of them share one commit of the file system's journal. */
+const batchBytes = 32 * 1024 * 1024;
+const batchFiles = 512;
+/** Files synced at a time, by threads that decompression needs too. */
+const syncConcurrency = 2;
 /** PostgreSQL accepts a data directory of mode 0700 or 0750 (manual, "Creating a Database Cluster"): nobody outside the group gets in. */
 const modeMask = 0o750;
-const groupBits = 0o070;
 
-/** Files are written by several members at a time; sync() makes all of them durable. */
 export class RestoredTree {
-  readonly #writes = new TaskPool(smallFileConcurrency);
-  readonly #syncs = new TaskPool(syncConcurrency);
   readonly #directories = new Set<string>();
+  #batch = new Set<string>();
+  #batchBytes = 0;
+  #syncing: Promise<void> = Promise.resolve();
+  #open: { close: () => void } | undefined;
 
   /** Makes a directory with the member's mode. */
-  async directory(path: string, mode: number): Promise<void> {
-    await this.#ensureDirectory(path);
-    await chmod(path, (mode & modeMask) | 0o700);
+  directory(path: string, mode: number): void {
+    this.#ensureDirectory(path);
+    chmodSync(path, (mode & modeMask) | 0o700);
   }
 
-  /** Writes a file; its body is read before this resolves. */
-  async file(path: string, member: TarMember): Promise<void> {
-    await this.#ensureDirectory(dirname(path));
-    if (member.sizeBytes <= smallFileBytes) {
-      const content = await wholeBody(member);
-      await this.#writes.start(async () => this.#write(path, member.mode, [content]));
-    } else await this.#write(path, member.mode, member.body);
+  /** Takes a file's content, in place of what the file held. */
+  file(path: string, mode: number): MemberSink {
+    this.#ensureDirectory(dirname(path));
+    const file = openSync(path, 'w', (mode & modeMask) | 0o600);
+    // Neither the umask nor an older file decides.
+    fchmodSync(file, (mode & modeMask) | 0o600);
+    const sink = new FileSink(file, (sizeBytes) => this.#wrote(path, sizeBytes));
+    this.#open = sink;
+    return { write: (piece) => sink.write(piece), end: () => this.#end(path) };
   }
 
-  /** Waits until everything that was written is durable, names included. @throws the first error of a write */
+  /** Takes changed pages of a file that is there. */
+  increment(path: string, member: { readonly name: string; readonly sizeBytes: number }): MemberSink {
+    const sink = new IncrementSink(path, member);
+    this.#open = sink;
+    const end = (): void => {
+      sink.end();
+      this.#wrote(path, member.sizeBytes);
+      this.#end(path);
+    };
+    return { write: (piece) => sink.write(piece), end };
+  }
+
+  /** Starts syncing a full batch; waits while the one before is not done, so that dirty pages have a bound. @throws the error of a sync */
+  async drain(): Promise<void> {
+    if (this.#batchBytes < batchBytes && this.#batch.size < batchFiles) return;
+    await this.#syncing;
+    const batch = this.#batch;
+    this.#batch = new Set();
+    this.#batchBytes = 0;
+    this.#syncing = syncAll(batch);
+    // The error is thrown where it is awaited, by the next drain or by sync.
+    this.#syncing.catch(() => undefined);
+  }
+
+  /** Waits until everything that was written is durable, names included. */
   async sync(): Promise<void> {
-    await this.#writes.finish();
-    await this.#syncs.finish();
+    await this.#syncing;
+    await syncAll(this.#batch);
     for (const directory of this.#directories) await syncDirectory(directory);
   }
 
-  /** Waits until nothing is being written any more. */
-  async settle(): Promise<void> {
-    await this.#writes.settle();
-    await this.#syncs.settle();
+  /** Lets go of what is open, and waits until nothing is being synced. */
+  async close(): Promise<void> {
+    this.#open?.close();
+    this.#open = undefined;
+    // Whoever had to know of the error has it from drain or sync.
+    await this.#syncing.catch(() => undefined);
   }
 
-  async #write(path: string, mode: number, pieces: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<void> {
-    const file = await open(path, 'w', (mode & modeMask) | 0o600);
-    try {
-      // The umask may have taken the group's bits away.
-      if ((mode & modeMask & groupBits) !== 0) await file.chmod((mode & modeMask) | 0o600);
-      await writePieces(file, pieces);
-      await this.#syncs.start(async () => syncAndClose(file));
-    } catch (error) {
-      // The task that would close the file was not started.
-      await file.close();
-      throw error;
-    }
+  #wrote(path: string, sizeBytes: number): void {
+    this.#batch.add(path);
+    this.#batchBytes += sizeBytes;
+  }
+
+  #end(path: string): void {
+    this.#open?.close();
+    this.#open = undefined;
+    this.#batch.add(path);
   }
 
   /** A part may hold files whose directory is a member of another. */
-  async #ensureDirectory(path: string): Promise<void> {
+  #ensureDirectory(path: string): void {
     if (this.#directories.has(path)) return;
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    mkdirSync(path, { recursive: true, mode: 0o700 });
     this.#directories.add(path);
     this.#directories.add(dirname(path));
   }
 }
 
-async function wholeBody(member: TarMember): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for await (const piece of member.body) pieces.push(piece);
-  const [only] = pieces;
-  return pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces, member.sizeBytes);
-}
+class FileSink implements MemberSink {
+  #file: number | undefined;
+  #positionBytes = 0;
+  readonly #onWritten: (sizeBytes: number) => void;
 
-async function writePieces(file: FileHandle, pieces: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<void> {
-  let positionBytes = 0;
-  for await (const piece of pieces) {
-    for (let offset = 0; offset < piece.length; offset += writeCallBytes) {
-      await writeFully(file, piece.subarray(offset, offset + writeCallBytes), positionBytes + offset);
+  constructor(file: number, onWritten: (sizeBytes: number) => void) {
+    this.#file = file;
+    this.#onWritten = onWritten;
+  }
+
+  write(piece: Buffer): void {
+    if (this.#file === undefined) throw new TypeError('the file is closed');
+    for (let offset = 0; offset < piece.length;) {
+      // Calls end at multiples of their size, whatever the pieces are: a page is filled by one call.
+      const callBytes = Math.min(writeCallBytes - (this.#positionBytes % writeCallBytes), piece.length - offset);
+      const written = writeSync(this.#file, piece, offset, callBytes);
+      offset += written;
+      this.#positionBytes += written;
     }
-    positionBytes += piece.length;
+    this.#onWritten(piece.length);
+  }
+
+  end(): void {
+    this.close();
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
   }
 }
 
-async function syncAndClose(file: FileHandle): Promise<void> {
-  await using closing = file;
-  await closing.sync();
-}
-
-/** Writes all bytes at the position. */
-async function writeFully(file: FileHandle, bytes: Uint8Array, positionBytes: number): Promise<void> {
-  for (let writtenBytes = 0; writtenBytes < bytes.length;) {
-    writtenBytes += (await file.write(bytes, writtenBytes, bytes.length - writtenBytes, positionBytes + writtenBytes)).bytesWritten;
-  }
+async function syncAll(paths: ReadonlySet<string>): Promise<void> {
+  const waiting = paths.values();
+  const syncNext = async (): Promise<void> => {
+    for (const path of waiting) await syncFile(path);
+  };
+  await Promise.all(Array.from({ length: syncConcurrency }, syncNext));
 }

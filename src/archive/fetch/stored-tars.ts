@@ -1,27 +1,45 @@
 /** The tars of a base backup, as the store lists them and as our manifest says they must be. */
 import { WalkbackError } from '../../domain/errors.ts';
-import type { ObjectStore } from '../../storage/object-store.ts';
+import type { ObjectInfo, ObjectStore } from '../../storage/object-store.ts';
 import { parseManifest, type StoredObject } from '../documents/manifest.ts';
 import { damaged, readDocument } from '../documents/stored-document.ts';
-import { manifestKey, tarKind, tarPartitionsPrefix, walEOffsetOfBackupName } from '../layout.ts';
-import type { StoredTar } from './tar-extraction.ts';
+import { manifestKey, tarKind, tarPartitionsPrefix } from '../layout.ts';
+
+/** A tar as it is listed, and what our manifest says it must be. */
+export interface StoredTar {
+  readonly info: ObjectInfo;
+  /** Without the folder. */
+  readonly fileName: string;
+  /** Undefined for backups that WAL-G wrote. */
+  readonly expected: StoredObject | undefined;
+}
 
 export interface StoredTars {
   readonly parts: readonly StoredTar[];
-  /** Extracted after the parts, in this order: the labels, then pg_control, without which PostgreSQL does not start. */
-  readonly last: readonly StoredTar[];
-  readonly hasLabelTar: boolean;
-  /** False for WAL-E's backups: pg_control and the labels are members of a part. */
-  readonly hasControlTar: boolean;
+  /** Up to WAL-G 3.0.4, in its remote backups and WAL-E's, the labels lie in a part. */
+  readonly labels: StoredTar | undefined;
+  /** WAL-E has pg_control in a part. */
+  readonly pgControl: StoredTar | undefined;
 }
+
+/** Our manifest's objects by key; undefined for backups that WAL-G wrote. */
+export type Manifest = ReadonlyMap<string, StoredObject> | undefined;
 
 /** 128 MiB each: over 100 TB. */
 const maximumTars = 1_000_000;
 
+/** @throws WalkbackError OBJECT_DAMAGED */
+export async function readManifest(store: ObjectStore, backup: string, signal: AbortSignal): Promise<Manifest> {
+  return await readDocument(store, manifestKey(backup), { parse: parseManifest, signal });
+}
+
 /** @throws WalkbackError OBJECT_DAMAGED naming a tar that is missing, is of another size than it was written with, or does not belong */
-export async function listStoredTars(store: ObjectStore, backup: string, signal: AbortSignal): Promise<StoredTars> {
+export async function listStoredTars(
+  store: ObjectStore,
+  options: { readonly backup: string; readonly manifest: Manifest; readonly signal: AbortSignal },
+): Promise<StoredTars> {
+  const { backup, manifest, signal } = options;
   const prefix = tarPartitionsPrefix(backup);
-  const manifest = await readDocument(store, manifestKey(backup), { parse: parseManifest, signal });
   const tars: StoredTar[] = [];
   for await (const info of store.list(prefix, { shallow: true, signal })) {
     if (info.key === prefix) continue;
@@ -30,13 +48,14 @@ export async function listStoredTars(store: ObjectStore, backup: string, signal:
   }
   if (manifest !== undefined) assertAsWritten(tars, manifest, prefix);
   const ofKind = (kind: ReturnType<typeof tarKind>): StoredTar[] => tars.filter(({ fileName }) => tarKind(fileName) === kind);
-  const [labels, controls] = [ofKind('backup-label'), ofKind('pg-control')];
-  const hasControlTar = controls.length > 0 || walEOffsetOfBackupName(backup) === undefined;
-  if (hasControlTar && controls.length !== 1)
-    throw damaged(`${prefix}pg_control.tar`, `the backup has ${controls.length} such tars instead of one`);
+  const onlyOf = (kind: ReturnType<typeof tarKind>): StoredTar | undefined => {
+    const [first, ...others] = ofKind(kind);
+    if (others.length > 0) throw damaged(first?.info.key ?? prefix, `the backup has ${others.length + 1} such tars instead of one`);
+    return first;
+  };
   // The largest first, so that none is left over alone at the end.
   const parts = ofKind('part').sort((one, other) => other.info.sizeBytes - one.info.sizeBytes);
-  return { parts, last: [...labels, ...controls], hasLabelTar: labels.length > 0, hasControlTar };
+  return { parts, labels: onlyOf('backup-label'), pgControl: onlyOf('pg-control') };
 }
 
 function assertAsWritten(tars: readonly StoredTar[], manifest: ReadonlyMap<string, StoredObject>, prefix: string): void {

@@ -1,110 +1,135 @@
-/** Fetches one tar of a base backup and puts its files in place, verified. */
-import { createHash, type Hash } from 'node:crypto';
-import { pipeline } from 'node:stream/promises';
-import { messageOf, WalkbackError } from '../../domain/errors.ts';
-import type { ObjectInfo, ObjectStore } from '../../storage/object-store.ts';
-import type { StoredObject } from '../documents/manifest.ts';
+/** Extracts one tar, verified; runs in a thread of its own, beside the one that fetches. */
+import { createHash } from 'node:crypto';
+import { closeSync, fsyncSync, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Chunks } from '../compression/codec.ts';
 import { damaged } from '../documents/stored-document.ts';
 import type { ObjectCipher } from '../encryption/cipher.ts';
-import type { TablespaceSpec } from '../documents/tablespace-spec.ts';
-import { extensionOfTar } from '../layout.ts';
 import { contentReader } from '../object-content.ts';
-import { readTar } from '../tar-reader.ts';
-import { memberPath, normalizedMemberName } from './member-path.ts';
+import { type MemberSink, type TarMember, TarReader } from '../tar-reader.ts';
+import { chunkBytes, type ExtractionJob } from './extraction-job.ts';
+import { MemberPlacement } from './member-placement.ts';
 import { RestoredTree } from './restored-tree.ts';
 
-/** A tar as it is listed, and what our manifest says it must be. */
-export interface StoredTar {
-  readonly info: ObjectInfo;
-  /** Without the folder. */
-  readonly fileName: string;
-  /** Undefined for backups that WAL-G wrote. */
-  readonly expected: StoredObject | undefined;
-}
-
-export interface ExtractionOptions {
-  readonly store: ObjectStore;
-  readonly cipher: ObjectCipher | undefined;
-  /** The new data directory. */
-  readonly into: string;
-  readonly tablespaces: TablespaceSpec | undefined;
-  /** Members (without a leading slash) that another tar brings. */
-  readonly leaveOut: ReadonlySet<string>;
-  /** Members that are put aside first, with the paths where they wait. */
-  readonly aside?: ReadonlyMap<string, string>;
-  readonly signal: AbortSignal;
-  /** Told of stored bytes as they arrive. */
-  readonly onBytes: (sizeBytes: number) => void;
-}
-
 /**
- * Extracts the tar; when this resolves, every file is verified and durable.
- * @throws WalkbackError OBJECT_DAMAGED naming the key when the object is not what it was written as, DECRYPTION_FAILED, NOT_ENOUGH_DISK; system errors of local files as they are
+ * When this resolves, the tar is proven to be what was written, and every file of it durable.
+ * @param stored the object's bytes; each chunk is used up when the next one is asked for
+ * @returns how many of the files that the backup has to bring it held
+ * @throws WalkbackError OBJECT_DAMAGED, DECRYPTION_FAILED; SyntaxError and codecs' errors for damage; system errors of local files
  */
-export async function extractTar(tar: StoredTar, options: ExtractionOptions): Promise<void> {
+export async function extractTar(job: ExtractionJob, stored: Chunks, cipher: ObjectCipher | undefined): Promise<number> {
+  const read = contentReader({ key: job.key, extension: job.extension, cipher });
+  const hashed = new HashedBytes(stored);
+  const placement = new MemberPlacement(job.placement);
+  await using proven = job.proveIn === undefined ? undefined : await KeptObject.keep(job.proveIn, hashed);
+  if (proven !== undefined) {
+    hashed.assertSha256(job);
+    // Without a SHA-256 of ours, what speaks for the bytes are the checksums in them.
+    if (job.expectedSha256 === undefined) await readMembers(read(proven.chunks()), () => undefined);
+  }
   const tree = new RestoredTree();
   try {
-    const sha256 = await extract(tar, { ...options, tree });
-    const { key } = tar.info;
-    if (tar.expected !== undefined && sha256 !== tar.expected.sha256)
-      throw damaged(key, `its SHA-256 is ${sha256} instead of ${tar.expected.sha256}`);
+    await readMembers(
+      read(proven?.chunks() ?? hashed),
+      (member) => sinkOf(member, { placement, tree }),
+      async () => tree.drain(),
+    );
+    hashed.assertSha256(job);
     await tree.sync();
-  } catch (error) {
-    throw explained(error, tar, options);
   } finally {
-    await tree.settle();
+    await tree.close();
   }
+  return placement.arrivedCount;
 }
 
-/** @returns the SHA-256 of the stored bytes */
-async function extract(tar: StoredTar, options: ExtractionOptions & { readonly tree: RestoredTree }): Promise<string> {
-  const { key } = tar.info;
-  const read = contentReader({ key, extension: extensionOfTar(tar.fileName), cipher: options.cipher });
-  const object = await options.store.get(key, { signal: options.signal });
-  if (object === undefined) throw damaged(key, 'it was listed and is absent');
-  const hash = createHash('sha256');
-  const counter = new StoredBytes(hash, options.onBytes);
-  await pipeline(counter.counted(object.body as AsyncIterable<Buffer>), read, async (chunks) => writeMembers(chunks, options), {
-    signal: options.signal,
-  });
-  return hash.digest('hex');
+async function readMembers(
+  content: AsyncIterable<Buffer>,
+  onMember: (member: TarMember) => MemberSink | undefined,
+  afterPiece?: () => Promise<void>,
+): Promise<void> {
+  const reader = new TarReader(onMember);
+  for await (const piece of content) {
+    reader.push(piece);
+    await afterPiece?.();
+  }
+  reader.finish();
 }
 
-/** Hashes and tells of what comes from the store, before anything else sees it. */
-class StoredBytes {
-  readonly #hash: Hash;
-  readonly #onBytes: (sizeBytes: number) => void;
+function sinkOf(
+  member: TarMember,
+  { placement, tree }: { readonly placement: MemberPlacement; readonly tree: RestoredTree },
+): MemberSink | undefined {
+  const place = placement.of(member);
+  if (place === 'nowhere') return undefined;
+  if (place.kind === 'file') return tree.file(place.path, member.mode);
+  if (place.kind === 'increment') return tree.increment(place.path, member);
+  tree.directory(place.path, member.mode);
+  return undefined;
+}
 
-  constructor(hash: Hash, onBytes: (sizeBytes: number) => void) {
-    this.#hash = hash;
-    this.#onBytes = onBytes;
+/** Bytes from the store, hashed before anything else sees them. */
+class HashedBytes implements AsyncIterable<Buffer> {
+  readonly #stored: Chunks;
+  readonly #hash = createHash('sha256');
+  #digest: string | undefined;
+
+  constructor(stored: Chunks) {
+    this.#stored = stored;
   }
 
-  async *counted(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-    for await (const chunk of body) {
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    for await (const chunk of this.#stored) {
       this.#hash.update(chunk);
-      this.#onBytes(chunk.length);
       yield chunk;
     }
   }
-}
 
-async function writeMembers(chunks: AsyncIterable<Buffer>, options: ExtractionOptions & { readonly tree: RestoredTree }): Promise<void> {
-  const { tree, into, tablespaces, leaveOut } = options;
-  for await (const member of readTar(chunks)) {
-    const name = normalizedMemberName(member.name);
-    if (leaveOut.has(name)) continue;
-    const path = options.aside?.get(name) ?? memberPath(name, into, tablespaces);
-    if (member.type === 'directory') await tree.directory(path, member.mode);
-    // WAL-G stores a link with its own base name as its target (reference: wal-g tar_interpreter.go): it says nothing and is left out.
-    else if (member.type === 'file') await tree.file(path, member);
+  /** Asked when all bytes have passed. @throws WalkbackError OBJECT_DAMAGED */
+  assertSha256({ key, expectedSha256 }: ExtractionJob): void {
+    this.#digest ??= this.#hash.digest('hex');
+    if (expectedSha256 !== undefined && this.#digest !== expectedSha256)
+      throw damaged(key, `its SHA-256 is ${this.#digest} instead of ${expectedSha256}`);
   }
 }
 
-/** What went wrong: the local disk, the store, or else the bytes. */
-function explained(error: unknown, tar: StoredTar, options: ExtractionOptions): unknown {
-  if (options.signal.aborted || error instanceof WalkbackError) return error;
-  if (!(error instanceof Error) || !('syscall' in error)) return damaged(tar.info.key, messageOf(error), error);
-  const isFull = 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
-  return isFull ? new WalkbackError('NOT_ENOUGH_DISK', `${options.into} has no room left: ${error.message}`, { cause: error }) : error;
+/** An object's bytes in a local file, which goes when it is not needed any more. */
+class KeptObject implements AsyncDisposable {
+  readonly #path: string;
+
+  private constructor(path: string) {
+    this.#path = path;
+  }
+
+  static async keep(path: string, stored: AsyncIterable<Buffer>): Promise<KeptObject> {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const file = openSync(path, 'w', 0o600);
+    try {
+      for await (const chunk of stored) {
+        for (let written = 0; written < chunk.length;) written += writeSync(file, chunk, written);
+      }
+      // What is read below is what the disk took: a page that it loses later must not be the one that was proven.
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    return new KeptObject(path);
+  }
+
+  *chunks(): Generator<Buffer> {
+    const file = openSync(this.#path, 'r');
+    try {
+      for (;;) {
+        const chunk = Buffer.allocUnsafe(chunkBytes);
+        const sizeBytes = readSync(file, chunk);
+        if (sizeBytes === 0) return;
+        yield chunk.subarray(0, sizeBytes);
+      }
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    rmSync(this.#path, { force: true });
+  }
 }

@@ -6,7 +6,7 @@ import { walFileKind } from '../../domain/wal-segment.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import type { StoredObject } from '../documents/manifest.ts';
 import { extensionOfTar, tarPartitionsPrefix } from '../layout.ts';
-import { readTar } from '../tar-reader.ts';
+import { TarReader } from '../tar-reader.ts';
 import type { ObjectCipher } from '../encryption/cipher.ts';
 import { contentReader } from '../object-content.ts';
 import type { WalArchive } from '../wal-archive.ts';
@@ -96,12 +96,13 @@ async function readUnrecorded(
   if (!item.key.startsWith(tars)) await readToEnd(counted);
   else {
     const read = contentReader({ key: item.key, extension: extensionOfTar(item.key.slice(tars.length)), cipher });
-    await readToEnd(readTar(read(counted)));
+    const tar = new TarReader(() => undefined);
+    for await (const piece of read(counted)) tar.push(piece);
+    tar.finish();
   }
   return undefined;
 }
 
-/** What is not read of a member is passed over. */
 async function readToEnd(pieces: AsyncIterable<unknown>): Promise<void> {
   for await (const _piece of pieces);
 }

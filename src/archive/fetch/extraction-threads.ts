@@ -1,0 +1,182 @@
+/** The threads that extract tars, and what feeds them. Fetching stays here, where the store and its connections are. */
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { messageOf, WalkbackError } from '../../domain/errors.ts';
+import { damaged } from '../documents/stored-document.ts';
+import {
+  chunkBytes,
+  type ExtractionFailure,
+  type ExtractionJob,
+  type ExtractionNews,
+  type ExtractionSetting,
+  type FromExtraction,
+  maximumChunksAhead,
+  type ToExtraction,
+} from './extraction-job.ts';
+
+/** The bytes of one object, and who is told of them. */
+export interface StoredBytes {
+  readonly body: AsyncIterable<Buffer>;
+  readonly onBytes: (sizeBytes: number) => void;
+}
+
+/**
+ * Extracting takes a processor each, and a thread takes a tenth of a second to start: there are as many as processors, and each works on several
+ * tars at a time where more connections than that fetch.
+ */
+const defaultThreads = Math.max(2, Math.min(availableParallelism(), 8));
+
+/** Started at once, and ended when this is disposed of. */
+export class ExtractionThreads implements AsyncDisposable {
+  readonly #threads: readonly ExtractionThread[];
+
+  constructor(setting: ExtractionSetting, threadCount: number = defaultThreads) {
+    this.#threads = Array.from({ length: threadCount }, () => new ExtractionThread(setting));
+  }
+
+  /**
+   * Extracts one tar.
+   * @returns how many of the files that the backup has to bring it held
+   * @throws WalkbackError OBJECT_DAMAGED naming the key, NOT_ENOUGH_DISK; what reading the body throws; system errors of local files
+   */
+  async extract(job: ExtractionJob, stored: StoredBytes): Promise<number> {
+    const [leastBusy] = this.#threads.toSorted((one, other) => one.tarsInWork - other.tarsInWork);
+    if (leastBusy === undefined) throw new WalkbackError('INTERNAL', 'There is no thread to extract in.');
+    return await leastBusy.extract(job, stored);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#threads.map(async (thread) => thread.stop()));
+  }
+}
+
+/** Sources in TypeScript, and JavaScript where the package is installed. */
+const threadFile = new URL(`./extraction-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+
+class ExtractionThread {
+  readonly #worker: Worker;
+  /** Who hears of each tar in work. */
+  readonly #listeners = new Map<number, (news: ExtractionNews) => void>();
+  #lastTar = 0;
+  #death: ExtractionFailure | undefined;
+
+  constructor(setting: ExtractionSetting) {
+    this.#worker = new Worker(threadFile, { workerData: setting });
+    this.#worker.on('message', ({ tar, message }: FromExtraction) => this.#listeners.get(tar)?.(message));
+    this.#worker.on('error', (error) => this.#die(messageOf(error)));
+    this.#worker.on('exit', () => this.#die('it ended'));
+  }
+
+  get tarsInWork(): number {
+    return this.#listeners.size;
+  }
+
+  async extract(job: ExtractionJob, { body, onBytes }: StoredBytes): Promise<number> {
+    this.#lastTar += 1;
+    const tar = this.#lastTar;
+    const outcome = Promise.withResolvers<ExtractionNews>();
+    const feeding = new Feeding((message, transfer) => this.#worker.postMessage({ tar, message } satisfies ToExtraction, transfer));
+    this.#listeners.set(tar, (news) => {
+      if (news.kind === 'taken') feeding.onTaken();
+      else {
+        feeding.onOutcome();
+        outcome.resolve(news);
+      }
+    });
+    try {
+      if (this.#death !== undefined) throw errorOf(this.#death, job);
+      this.#worker.postMessage({ tar, message: { kind: 'start', job } } satisfies ToExtraction, []);
+      const fed = await feeding.run(body, onBytes);
+      const news = await outcome.promise;
+      if (fed !== undefined) throw fed.error;
+      if (news.kind === 'failed') throw errorOf(news.failure, job);
+      return news.kind === 'done' ? news.arrivedCount : 0;
+    } finally {
+      this.#listeners.delete(tar);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #die(reason: string): void {
+    const { code, hint, facts, message } = new WalkbackError('INTERNAL', `A thread that extracts ended: ${reason}`);
+    this.#death ??= { kind: 'walkback', code, hint, facts, message };
+    for (const listener of this.#listeners.values()) listener({ kind: 'failed', failure: this.#death });
+  }
+}
+
+/** Hands a body over in large chunks, never more than a few ahead. */
+class Feeding {
+  readonly #send: (message: ToExtraction['message'], transfer: ArrayBuffer[]) => void;
+  #chunksAhead = 0;
+  #hasOutcome = false;
+  #wake: () => void = () => undefined;
+
+  constructor(send: (message: ToExtraction['message'], transfer: ArrayBuffer[]) => void) {
+    this.#send = send;
+  }
+
+  onTaken(): void {
+    this.#chunksAhead -= 1;
+    this.#wake();
+  }
+
+  onOutcome(): void {
+    this.#hasOutcome = true;
+    this.#wake();
+  }
+
+  /** @returns the error of the body, when there is one */
+  async run(body: AsyncIterable<Buffer>, onBytes: (sizeBytes: number) => void): Promise<{ readonly error: unknown } | undefined> {
+    let chunk = Buffer.allocUnsafeSlow(chunkBytes);
+    let filledBytes = 0;
+    try {
+      // Leaving the loop early destroys the body, so no socket stays behind.
+      for await (const piece of body) {
+        onBytes(piece.length);
+        for (let taken = 0; taken < piece.length;) {
+          const copied = piece.copy(chunk, filledBytes, taken);
+          taken += copied;
+          filledBytes += copied;
+          if (filledBytes < chunkBytes) continue;
+          await this.#chunk(chunk, filledBytes);
+          chunk = Buffer.allocUnsafeSlow(chunkBytes);
+          filledBytes = 0;
+        }
+        if (this.#hasOutcome) return undefined;
+      }
+      if (filledBytes > 0) await this.#chunk(chunk, filledBytes);
+      this.#send({ kind: 'end' }, []);
+      return undefined;
+    } catch (error) {
+      this.#send({ kind: 'stop' }, []);
+      return { error };
+    }
+  }
+
+  async #chunk(chunk: Buffer<ArrayBuffer>, filledBytes: number): Promise<void> {
+    while (this.#chunksAhead >= maximumChunksAhead && !this.#hasOutcome) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
+    }
+    this.#chunksAhead += 1;
+    const bytes = filledBytes === chunk.length ? chunk.buffer : chunk.buffer.slice(0, filledBytes);
+    this.#send({ kind: 'chunk', bytes }, [bytes]);
+  }
+}
+
+/** What went wrong: the local disk, or else the bytes. */
+function errorOf(failure: ExtractionFailure, job: ExtractionJob): Error {
+  if (failure.kind === 'content') return damaged(job.key, failure.message);
+  const { code, message } = failure;
+  if (failure.kind === 'walkback') return new WalkbackError(failure.code, message, { hint: failure.hint, facts: failure.facts });
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return new WalkbackError('NOT_ENOUGH_DISK', `${job.placement.into} has no room left: ${message}`, {
+      facts: { directory: job.placement.into },
+    });
+  const { syscall, path } = failure;
+  return Object.assign(new Error(message), { code, syscall, path });
+}
