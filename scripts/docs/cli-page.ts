@@ -8,6 +8,7 @@ const groups = [
   { title: 'Processes', names: ['worker', 'agent'] },
   { title: 'Archive', names: ['enable', 'probe', 'backup', 'backups', 'restore-point'] },
   { title: 'Proof', names: ['verify', 'window'] },
+  { title: 'Retention', names: ['prune', 'backup-mark'] },
   { title: 'Restore', names: ['restore', 'status', 'promote', 'advance', 'retry', 'abort', 'cancel'] },
   { title: 'Schedules', names: ['schedule set', 'schedule list', 'schedule pause', 'schedule resume', 'schedule trigger', 'schedule delete'] },
   { title: 'To look at', names: ['demo'] },
@@ -59,7 +60,7 @@ const introduction = [
   'document, of the shape in [cli-json.md](cli-json.md). How a command ends is in [exit-codes.md](exit-codes.md), what can be configured in',
   '[configuration.md](configuration.md).',
   '',
-  'A command that waits (`enable`, `backup`, `verify`, `restore`, `promote`) may be ended with Ctrl-C: the operation goes on, and `walkback status ID` tells',
+  'A command that waits (`enable`, `backup`, `verify`, `prune`, `restore`, `promote`) may be ended with Ctrl-C: the operation goes on, and `walkback status ID` tells',
   'where it stands.',
   '',
 ];

@@ -14,6 +14,7 @@ import type { ObjectStore } from '../storage/object-store.ts';
 import { runActivity } from './activity.ts';
 import { createArchiveActivities } from './archive-activities.ts';
 import { type ControlDependencies, walArchiveOf } from './dependencies.ts';
+import { claimedPlan, endClaim } from './restore-claim.ts';
 import type { ControlActivities, PlanInput, PlannedRestore } from './types.ts';
 
 /** Agents archive several segments at a time, so a later one may be there before an earlier one: a hole counts once it has lasted this long. */
@@ -36,6 +37,7 @@ export function createControlActivities(dependencies: ControlDependencies): Cont
       runActivity(async (step) => {
         const text = `${JSON.stringify(report, undefined, 2)}\n`;
         await dependencies.openStore(archiveUrl).put(landingReportKey(report.restoreId), Buffer.from(text), { signal: step.signal });
+        await endClaim(() => dependencies.openStore(dependencies.locateCluster(report.cluster).archiveUrl), report.restoreId);
         return null;
       }),
   };
@@ -46,7 +48,8 @@ async function planRestore(dependencies: ControlDependencies, input: PlanInput, 
   const source = dependencies.locateCluster(request.cluster);
   const childArchiveUrl = dependencies.archiveUrlForNewCluster(request.cluster, request.name);
   await assertArchiveUnused(dependencies.openStore(childArchiveUrl), signal);
-  const plan = await settledPlan(dependencies, { ...input, archiveUrl: source.archiveUrl }, signal);
+  const store = dependencies.openStore(source.archiveUrl);
+  const plan = await claimedPlan(store, (removed) => settledPlan(dependencies, { ...input, store, removed }, signal), signal);
   // Behind a hole the flushed segment cannot be seen; whether the restore can do without it is decided when recovery has ended.
   if (plan.holeAfterView === undefined && lacksFlushed(plan, sourceProof)) {
     throw new WalkbackError(
@@ -61,16 +64,15 @@ async function planRestore(dependencies: ControlDependencies, input: PlanInput, 
 /** A plan that a hole spoils is made again for as long as the hole may close by itself. @throws WalkbackError as planRecovery */
 async function settledPlan(
   dependencies: ControlDependencies,
-  { request, sourceProof, archiveUrl }: PlanInput & { readonly archiveUrl: string },
+  { request, sourceProof, store, removed }: PlanInput & { readonly store: ObjectStore; readonly removed: ReadonlySet<string> },
   signal: AbortSignal,
 ): Promise<RecoveryPlan> {
-  const store = dependencies.openStore(archiveUrl);
   const archive = walArchiveOf(store, dependencies);
   const deadlineMs = Date.now() + holeSettlesWithinMs;
   for (;;) {
     const isLastLook = Date.now() >= deadlineMs;
     try {
-      const plan = await planByListing({ store, archive, cipher: dependencies.cipher }, request, signal);
+      const plan = await planByListing({ store, archive, removed, cipher: dependencies.cipher }, request, signal);
       if (isLastLook || plan.holeAfterView === undefined || !lacksFlushed(plan, sourceProof)) return plan;
     } catch (error) {
       if (isLastLook || !(error instanceof WalkbackError) || error.code !== 'WAL_MISSING') throw error;
@@ -83,13 +85,21 @@ function lacksFlushed(plan: RecoveryPlan, sourceProof: PlanInput['sourceProof'])
   return sourceProof !== undefined && !viewHolds(plan.view, { timeline: sourceProof.timeline, name: sourceProof.segment });
 }
 
+/** What a plan is made from. */
+interface PlanSource extends Pick<ControlDependencies, 'cipher'> {
+  readonly store: ObjectStore;
+  readonly archive: WalArchive;
+  /** Backups that retention is removing. */
+  readonly removed: ReadonlySet<string>;
+}
+
 async function planByListing(
-  { store, archive, cipher }: Pick<ControlDependencies, 'cipher'> & { readonly store: ObjectStore; readonly archive: WalArchive },
+  { store, archive, removed, cipher }: PlanSource,
   request: CompleteRestoreRequest,
   signal: AbortSignal,
 ): Promise<RecoveryPlan> {
   const [listing, wal] = await Promise.all([listBaseBackups(store, { signal, cipher }), readWalHoldings(archive, signal)]);
-  const backups = withWholeChains(listing.backups);
+  const backups = withWholeChains(listing.backups).filter((candidate) => !removed.has(candidate.name));
   const closedAt = async (segment: string) => {
     const text = await archive.closedAt(segment, { signal });
     return text === undefined ? undefined : parseInstant(text);

@@ -21,6 +21,8 @@ export interface ControlDependencies {
   readonly archiveUrlForNewCluster: (source: string, name: string) => string;
   /** Opens an archive, or gives the one that is open; it is closed with the process. */
   readonly openStore: (url: string) => ObjectStore;
+  /** Does Temporal run a workflow of that id now? @throws WalkbackError TEMPORAL_UNREACHABLE */
+  readonly isWorkflowRunning: (workflowId: string) => Promise<boolean>;
   /** Undefined: archives are not encrypted. */
   readonly cipher: ObjectCipher | undefined;
 }

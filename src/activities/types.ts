@@ -4,6 +4,9 @@
  */
 import type { UploadedBaseBackup } from '../archive/base-backup-push.ts';
 import type { VerificationReport } from '../domain/archive-findings.ts';
+import type { PruneReport } from '../domain/prune-report.ts';
+import type { RetentionRules } from '../domain/retention-policy.ts';
+import type { Instant } from '../domain/instant.ts';
 import type { ArchiveWindow } from '../domain/archive-window.ts';
 import type { BackupKind, BaseBackup } from '../domain/base-backup.ts';
 import type { SourceProof } from '../domain/early-end.ts';
@@ -61,6 +64,24 @@ export interface PlanInput {
   readonly sourceProof?: SourceProof;
 }
 
+/** Asks for retention. */
+export interface PruneInput {
+  readonly cluster: string;
+  readonly rules: RetentionRules;
+  /** Days are counted from here. */
+  readonly now: Instant;
+  readonly confirm: boolean;
+  readonly allowEmpty: boolean;
+  readonly ignoreDamaged: boolean;
+}
+
+/** Asks for a mark. */
+export interface MarkBackupRequest {
+  readonly cluster: string;
+  readonly backup: string;
+  readonly isPermanent: boolean;
+}
+
 /** Asks for a verification. */
 export interface VerifyInput {
   readonly cluster: string;
@@ -73,7 +94,7 @@ export interface VerifyInput {
 
 /** Activities that need only the archive. */
 export interface ControlActivities {
-  /** Read-only. */
+  /** Claims the base backup it chooses, under the restore's id: again and again the same object. */
   planRestore(input: PlanInput): Promise<Attempted<PlannedRestore>>;
   /** Read-only. */
   locateCluster(input: { readonly cluster: string }): Promise<Attempted<ClusterPlace>>;
@@ -81,6 +102,10 @@ export interface ControlActivities {
   listBaseBackups(input: { readonly cluster: string; readonly limit: number }): Promise<Attempted<readonly BaseBackup[]>>;
   /** Stores its report under the id; an attempt goes on where the one before was. */
   verifyArchive(input: VerifyInput): Promise<Attempted<VerificationReport>>;
+  /** Removes what is there still; without `confirm` read-only. */
+  pruneArchive(input: PruneInput): Promise<Attempted<PruneReport>>;
+  /** Writes the same marks again. @returns the backups whose mark was changed by this attempt */
+  markBackup(input: MarkBackupRequest): Promise<Attempted<readonly string[]>>;
   /** Read-only. */
   readArchiveWindow(input: { readonly cluster: string }): Promise<Attempted<ArchiveWindow>>;
   /** Writes the same object again. */

@@ -7,7 +7,7 @@ import { listBaseBackups } from './catalog.ts';
 import { parseWalKey, sentinelKey, tarPartitionsPrefix, verificationKey } from './layout.ts';
 import { type ArchiveState, readState, type VerifyArchiveOptions } from './verification/archive-state.ts';
 import { checkBackupObjects, checkChain, missingObject } from './verification/backup-objects.ts';
-import { readCheckpoint, storeReport } from './verification/checkpoint.ts';
+import { readCheckpoint, storeVerification } from './verification/checkpoint.ts';
 import { readEverything } from './verification/deep-reading.ts';
 import { walFindings } from './verification/wal-findings.ts';
 import { readSettledHoldings } from './wal-holdings.ts';
@@ -43,7 +43,7 @@ export async function verifyArchive(options: VerifyArchiveOptions): Promise<Veri
     findingsLeftOut: 0,
     reportKey: verificationKey(id),
   };
-  await storeReport(store, id, { report, signal });
+  await storeVerification(store, id, { report, signal });
   return report;
 }
 

@@ -133,6 +133,11 @@ export function extensionOfTar(fileName: string): string {
   return extension === 'tar' ? '' : extension;
 }
 
+/** Name of whatever lies in the WAL's folder, with its extension: deltas and sidecars of WAL-G too. */
+export function walFileOfKey(key: string): string {
+  return key.slice(walPrefix.length);
+}
+
 /** Key of a WAL file's object. */
 export function walKey(name: string, extension: string): string {
   return withExtension(`${walPrefix}${name}`, extension);
@@ -164,6 +169,34 @@ export function restorePointKey(name: string): string {
 /** Our landing report of a restore, in the restored cluster's own archive. The id is a workflow id, which holds slashes. */
 export function landingReportKey(restoreId: string): string {
   return `walkback_001/restores/${encodeURIComponent(restoreId)}.json`;
+}
+
+/** Our reports of retention, the newest last by name. */
+export const pruneReportsPrefix = 'walkback_001/prunes/';
+
+/** @param id the instant from which days are counted */
+export function pruneReportKey(id: string): string {
+  return `${pruneReportsPrefix}${id}.json`;
+}
+
+/** Base backups that restores in flight have claimed. */
+export const claimsPrefix = 'walkback_001/claims/';
+
+/** @param restoreId a workflow id, which holds slashes */
+export function claimKey(restoreId: string): string {
+  return `${claimsPrefix}${encodeURIComponent(restoreId)}.json`;
+}
+
+/** Base backups that retention is removing. */
+export const removalMarksPrefix = 'walkback_001/removals/';
+
+export function removalMarkKey(backup: string): string {
+  return `${removalMarksPrefix}${backup}.json`;
+}
+
+/** Name of the backup that the key marks; undefined for any other key. */
+export function backupOfRemovalMarkKey(key: string): string | undefined {
+  return key.startsWith(removalMarksPrefix) && key.endsWith('.json') ? key.slice(removalMarksPrefix.length, -'.json'.length) : undefined;
 }
 
 /** Our reports of verifications, the newest last by name. */

@@ -7,6 +7,7 @@ import { addProbeCommand } from './commands/probe.ts';
 import { addProofCommands } from './commands/proof.ts';
 import { addProcessCommands } from './commands/processes.ts';
 import { addDecisionCommands } from './commands/decisions.ts';
+import { addRetentionCommands } from './commands/retention.ts';
 import { addRestoreCommands } from './commands/restore.ts';
 import { addScheduleCommands } from './commands/schedule.ts';
 
@@ -25,6 +26,7 @@ export function createProgram(): Command {
   addArchiveCommands(program);
   addProbeCommand(program);
   addProofCommands(program);
+  addRetentionCommands(program);
   addRestoreCommands(program);
   addDecisionCommands(program);
   addScheduleCommands(program);

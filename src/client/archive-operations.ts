@@ -3,10 +3,20 @@ import type { Client } from '@temporalio/client';
 import type { ArchiveWindow } from '../domain/archive-window.ts';
 import type { BaseBackup } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
-import { verifyWorkflowId } from '../domain/workflow-ids.ts';
+import { assertRules } from '../domain/retention-policy.ts';
+import { pruneWorkflowId, verifyWorkflowId } from '../domain/workflow-ids.ts';
 import { operationAttributes } from '../temporal/search-attributes.ts';
-import { type VerifyArchiveReport, type VerifyArchiveRequest, type VerifyProgress, workflowTypes } from '../workflows/contract.ts';
-import { clientError, operationHandle, type VerifyHandle } from './handles.ts';
+import {
+  type MarkBackupRequest,
+  type PruneArchiveReport,
+  type PruneProgress,
+  type PruneRequest,
+  type VerifyArchiveReport,
+  type VerifyArchiveRequest,
+  type VerifyProgress,
+  workflowTypes,
+} from '../workflows/contract.ts';
+import { clientError, operationHandle, type PruneHandle, type VerifyHandle } from './handles.ts';
 import { assertClusterName, type StartOptions } from './start-operation.ts';
 
 /** The part of the client library that is about archives. */
@@ -17,6 +27,17 @@ export interface ArchiveOperations {
   archiveWindow(request: { readonly cluster: string }): Promise<ArchiveWindow>;
   /** Starts to verify what an archive holds. Errors in the archive are in the report. @throws WalkbackError INVALID_REQUEST, ALREADY_RUNNING */
   startVerify(request: VerifyArchiveRequest): Promise<VerifyHandle>;
+  /**
+   * Starts retention: a dry run unless the request confirms it. @throws WalkbackError INVALID_REQUEST, ALREADY_RUNNING; PRUNE_REFUSED comes
+   * from the handle's result
+   */
+  startPrune(request: PruneRequest): Promise<PruneHandle>;
+  /**
+   * Marks a base backup, and the ones that it is a delta of, as permanent, or takes the mark from it.
+   * @returns the backups whose mark was changed
+   * @throws WalkbackError NOT_FOUND, BACKUP_NEEDED
+   */
+  markBackup(request: MarkBackupRequest): Promise<readonly string[]>;
 }
 
 /** As many backups as fit in one answer of Temporal (64 KiB, design.md section 2). */
@@ -50,6 +71,23 @@ export function createArchiveOperations(context: {
         attributes: { operation: 'verify', cluster },
       });
       return operationHandle<VerifyProgress, VerifyArchiveReport>(client, workflowId);
+    },
+    startPrune: async (request) => {
+      const { cluster } = request;
+      assertRules(request);
+      const workflowId = pruneWorkflowId(assertClusterName(cluster));
+      await start({
+        type: workflowTypes.prune,
+        workflowId,
+        input: request,
+        summary: `${request.confirm === true ? 'Retention' : 'Dry run of retention'} of ${cluster}`,
+        attributes: { operation: 'prune', cluster },
+      });
+      return operationHandle<PruneProgress, PruneArchiveReport>(client, workflowId);
+    },
+    markBackup: async (request) => {
+      const input = { ...request, cluster: assertClusterName(request.cluster) };
+      return await ask<readonly string[]>(client, taskQueue, { type: workflowTypes.markBackup, name: 'mark', input });
     },
   };
 }

@@ -13,6 +13,8 @@ import {
   type DecisionInput,
   type DecisionKind,
   decisionUpdates,
+  type PruneArchiveReport,
+  type PruneProgress,
   type RestoreProgress,
   type VerifyArchiveReport,
   type VerifyProgress,
@@ -54,6 +56,9 @@ export type BackupHandle = OperationHandle<BackupProgress, BaseBackupReport>;
 
 /** A verification. */
 export type VerifyHandle = OperationHandle<VerifyProgress, VerifyArchiveReport>;
+
+/** A retention run. */
+export type PruneHandle = OperationHandle<PruneProgress, PruneArchiveReport>;
 
 /** How long one answer of Temporal may take. */
 const callTimeoutMs = 15_000;

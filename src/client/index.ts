@@ -3,7 +3,7 @@
  * importing it loads no worker, no SDK for S3 and no database driver.
  */
 export { createWalkbackClient, type StartRestoreOptions, type WalkbackClient, type WalkbackClientOptions } from './walkback-client.ts';
-export type { BackupHandle, OperationHandle, RestoreHandle, VerifyHandle } from './handles.ts';
+export type { BackupHandle, OperationHandle, PruneHandle, RestoreHandle, VerifyHandle } from './handles.ts';
 export type { RestoreFollowUp } from './handles.ts';
 export {
   createBackupSchedules,
@@ -16,6 +16,7 @@ export { type ErrorCode, WalkbackError } from '../domain/errors.ts';
 export { parseInstant, type Instant } from '../domain/instant.ts';
 export { parseRecoveryTarget, type RecoveryTarget, type TargetTimeline } from '../domain/recovery-target.ts';
 export type { Finding, VerificationReport } from '../domain/archive-findings.ts';
+export type { PruneReport } from '../domain/prune-report.ts';
 export type { ArchiveWindow } from '../domain/archive-window.ts';
 export type { BaseBackup } from '../domain/base-backup.ts';
 export type { LandingReport } from '../domain/landing-report.ts';
@@ -27,6 +28,9 @@ export type {
   BaseBackupReport,
   EnableArchivingReport,
   EnableProgress,
+  PruneArchiveReport,
+  PruneProgress,
+  PruneRequest,
   RestoreProgress,
   VerifyArchiveReport,
   VerifyArchiveRequest,

@@ -9,6 +9,7 @@ import {
 } from '@temporalio/client';
 import type { BackupKind } from '../domain/base-backup.ts';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
+import { assertRules, type RetentionRules } from '../domain/retention-policy.ts';
 import { type ScheduledOperation, scheduledOperations, scheduledWorkflowId, scheduleIdOf } from '../domain/workflow-ids.ts';
 import { type OperationAttributes, operationAttributes } from '../temporal/search-attributes.ts';
 import { workflowTypes } from '../workflows/contract.ts';
@@ -31,10 +32,11 @@ export interface BackupSchedule {
   readonly runsSkipped: number;
 }
 
-/** What a schedule does: `backup` takes a base backup, `verify` verifies the archive. */
+/** What a schedule does: `backup` takes a base backup, `verify` verifies the archive, `prune` removes what retention lets go, without asking. */
 export type ScheduledAction =
   | { readonly operation: 'backup'; readonly kind?: BackupKind }
-  | { readonly operation: 'verify'; readonly deep: boolean };
+  | { readonly operation: 'verify'; readonly deep: boolean }
+  | ({ readonly operation: 'prune'; readonly confirm: true } & RetentionRules);
 
 /** What to set. */
 export interface BackupScheduleOptions {
@@ -86,11 +88,13 @@ const runs: Readonly<
 > = {
   backup: { type: workflowTypes.scheduledBaseBackup, title: 'base backup', attribute: 'base-backup' },
   verify: { type: workflowTypes.scheduledVerification, title: 'verification', attribute: 'verify' },
+  prune: { type: workflowTypes.scheduledPrune, title: 'retention run', attribute: 'prune' },
 };
 
 async function setSchedule(client: Client, taskQueue: string, options: BackupScheduleOptions): Promise<BackupSchedule> {
   const { cluster, cron, action = { operation: 'backup' } } = options;
   const { operation, ...input } = action;
+  if (action.operation === 'prune') assertRules(action);
   const { type, title, attribute } = runs[operation];
   const scheduleId = scheduleIdOf(operation, cluster);
   const wanted: ScheduleOptions = {

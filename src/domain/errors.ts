@@ -192,6 +192,18 @@ export const errorCatalogue = {
     title: 'Somebody, or a deadline that was set, decided to abort the restore.',
     hint: 'The reason is in the message; the data directory is kept.',
   },
+  PRUNE_REFUSED: {
+    category: 'refused',
+    retryable: false,
+    title: 'Retention would remove what is surely needed, or the archive does not look as it should.',
+    hint: 'Look at the archive with `walkback verify CLUSTER`.',
+  },
+  BACKUP_NEEDED: {
+    category: 'refused',
+    retryable: false,
+    title: 'Another base backup that is permanent is made from this one.',
+    hint: 'Unmark the other one first.',
+  },
   TARGET_NOT_PROVEN: {
     category: 'refused',
     retryable: false,

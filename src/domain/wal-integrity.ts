@@ -52,6 +52,8 @@ export interface TimelineWal {
 }
 
 export interface WalIntegrity {
+  /** The newest timeline, to which recovery goes. */
+  readonly currentTimeline: TimelineId;
   /** In the order in which the backups were given. */
   readonly backups: readonly BackupReach[];
   /** Ascending. */
@@ -80,6 +82,7 @@ export function walIntegrity(backups: readonly BaseBackup[], wal: WalHoldings): 
   const ways = backups.map((backup) => ({ backup, way: wayOf(backup, { path: paths.of(backup), held, wal }) }));
   const timelineIds = new Set([...held.keys(), ...backups.map(({ timeline }) => timeline), ...paths.readable.keys()]);
   return {
+    currentTimeline: paths.currentTimeline,
     backups: ways.map(({ backup, way }) => reachOf(backup, way, { held, wal })),
     timelines: [...timelineIds]
       .toSorted((a, b) => a - b)
@@ -97,6 +100,7 @@ export function isNeeded(integrity: WalIntegrity, segment: string): boolean {
 /** The ways over the timelines, as far as history files can be read. */
 class Paths {
   readonly readable = new Map<TimelineId, readonly TimelineStretch[]>();
+  readonly currentTimeline: TimelineId;
   readonly #backups: readonly BaseBackup[];
   readonly #current: readonly TimelineStretch[];
 
@@ -110,8 +114,8 @@ class Paths {
         if (!(error instanceof WalkbackError)) throw error;
       }
     }
-    const newest = latestTimeline(Math.max(1, ...backups.map(({ timeline }) => timeline)), new Set(this.readable.keys()));
-    this.#current = this.#path(newest);
+    this.currentTimeline = latestTimeline(Math.max(1, ...backups.map(({ timeline }) => timeline)), new Set(this.readable.keys()));
+    this.#current = this.#path(this.currentTimeline);
   }
 
   /** The way that a backup is replayed on: to the newest timeline, or where it was left behind, to the newest that leads over it. */

@@ -32,8 +32,13 @@ export function verifyWorkflowId(cluster: string): string {
   return `verify/${cluster}`;
 }
 
+/** One retention run of a cluster's archive at a time. */
+export function pruneWorkflowId(cluster: string): string {
+  return `prune/${cluster}`;
+}
+
 /** What schedules start. */
-export const scheduledOperations = ['backup', 'verify'] as const;
+export const scheduledOperations = ['backup', 'verify', 'prune'] as const;
 export type ScheduledOperation = (typeof scheduledOperations)[number];
 
 /** A schedule of a cluster. */

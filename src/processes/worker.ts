@@ -5,7 +5,7 @@ import { createControlActivities } from '../activities/control-activities.ts';
 import { archiveUrlForNewCluster, archiveUrlOf, clusterOf, type Configuration } from '../config/configuration.ts';
 import type { LoadedConfiguration } from '../config/load.ts';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
-import type { Connection } from '@temporalio/client';
+import { type Connection, WorkflowNotFoundError } from '@temporalio/client';
 import { connectTemporal, type TemporalSettings } from '../temporal/connection.ts';
 import { registerSearchAttributes } from '../temporal/search-attributes.ts';
 import type { ProcessLog } from './log.ts';
@@ -36,6 +36,7 @@ export async function runWorker({ loaded, log, signal, onReady }: RunProcessOpti
     locateCluster: (cluster) => placeOf(configuration, cluster),
     archiveUrlForNewCluster: (source, name) => archiveUrlForNewCluster(configuration, source, name),
     openStore: (url) => stores.open(url),
+    isWorkflowRunning: (workflowId) => isWorkflowRunning(temporal, workflowId),
     cipher,
   });
   await runTemporalWorker({
@@ -46,6 +47,23 @@ export async function runWorker({ loaded, log, signal, onReady }: RunProcessOpti
     prepare: () => prepareNamespace(temporal, log),
     onReady,
   });
+}
+
+/** An execution in any of these is over; a state that we do not know is taken for running. */
+const endedStates: ReadonlySet<string> = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'TERMINATED', 'TIMED_OUT', 'CONTINUED_AS_NEW']);
+
+/** A connection for the question: it is asked once in a retention run. */
+async function isWorkflowRunning(temporal: TemporalSettings, workflowId: string): Promise<boolean> {
+  await using connected = await connectTemporal(temporal);
+  try {
+    const { status } = await connected.client.workflow.getHandle(workflowId).describe();
+    return !endedStates.has(status.name);
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false;
+    throw new WalkbackError('TEMPORAL_UNREACHABLE', `Temporal does not say whether ${workflowId} runs: ${messageOf(error)}.`, {
+      cause: error,
+    });
+  }
 }
 
 /** A server that does not let us register them may have them registered by hand; starting a workflow then says which is missing. */

@@ -1,6 +1,8 @@
 /** What the world outside may say to our workflows: names, inputs, results. Types and names only, so that a client stays light. */
 import type { VerificationReport } from '../domain/archive-findings.ts';
 import type { BackupKind, BaseBackup, PageDamage } from '../domain/base-backup.ts';
+import type { PruneReport } from '../domain/prune-report.ts';
+import type { RetentionRules } from '../domain/retention-policy.ts';
 import type { LandingReport, StepReport } from '../domain/landing-report.ts';
 import type { RecoveryTarget } from '../domain/recovery-target.ts';
 import type { RestoreRequest } from '../domain/restore-request.ts';
@@ -17,6 +19,9 @@ export const workflowTypes = {
   verifyArchive: 'verifyArchive',
   scheduledVerification: 'scheduledVerification',
   readArchiveWindow: 'readArchiveWindow',
+  prune: 'prune',
+  scheduledPrune: 'scheduledPrune',
+  markBackup: 'markBackup',
 } as const;
 
 /** Query of a restore and of a base backup: how far it is. */
@@ -169,6 +174,48 @@ export interface VerifyArchiveReport {
   readonly report: VerificationReport;
   readonly steps: readonly StepReport[];
   readonly totalMilliseconds: number;
+}
+
+/** Where a retention run stands. */
+export type PrunePhase = 'plan' | 'remove' | 'done' | 'failed';
+
+/** Answer to the query `progress` of a retention run. */
+export interface PruneProgress {
+  readonly phase: PrunePhase;
+  readonly summary: string;
+  readonly steps: readonly StepReport[];
+}
+
+/** Input of `prune`: one of the two rules, or both. */
+export interface PruneRequest extends RetentionRules {
+  readonly cluster: string;
+  /** Remove it. Default false: a dry run. */
+  readonly confirm?: boolean;
+  /** Let no base backup remain. Default false. */
+  readonly allowEmpty?: boolean;
+  /** Go on although documents of some backups cannot be read; those stay. Default false. */
+  readonly ignoreDamaged?: boolean;
+}
+
+/** Result of `prune`. */
+export interface PruneArchiveReport {
+  readonly plan: PruneReport;
+  /** What the last attempt removed; null after a dry run. */
+  readonly removed: PruneReport | null;
+  readonly steps: readonly StepReport[];
+  readonly totalMilliseconds: number;
+}
+
+/** Result of a scheduled retention run. */
+export type ScheduledPruneReport =
+  | { readonly outcome: 'pruned'; readonly objects: number; readonly bytes: number }
+  | { readonly outcome: 'skipped'; readonly reason: string };
+
+/** Input of `markBackup`. */
+export interface MarkBackupRequest {
+  readonly cluster: string;
+  readonly backup: string;
+  readonly isPermanent: boolean;
 }
 
 /** Result of a scheduled verification that found no error; it fails with ARCHIVE_DAMAGED when there is one. */

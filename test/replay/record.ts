@@ -41,6 +41,7 @@ await recordPaused('point-in-time-restore.cancelled', 'cancelled', (handle) => h
 await recordPaused('point-in-time-restore.paused-and-promoted', 'promoted', (handle) => handle.promote());
 await recordCancelledBackup();
 await recordScheduled();
+await recordArchiveCare();
 await connection.close();
 
 /** Waits for the end, whatever it is, and saves the history. */
@@ -83,17 +84,41 @@ async function recordCancelledBackup(): Promise<void> {
 async function recordScheduled(): Promise<void> {
   await site.client.schedules.set({ cluster: demoCluster, cron: '0 2 * * *' });
   await site.client.schedules.trigger(demoCluster);
+  await saveCompleted('scheduled-base-backup.taken', 'scheduledBaseBackup');
+}
+
+/** Verification, retention and marks, each by itself and where it can be by its schedule; and the question for the window. */
+async function recordArchiveCare(): Promise<void> {
+  const cluster = demoCluster;
+  await record('verify-archive.completed', await site.client.startVerify({ cluster, deep: true }));
+  await site.client.archiveWindow({ cluster });
+  await saveCompleted('read-archive-window.answered', 'readArchiveWindow');
+  const [backup] = await site.client.listBackups({ cluster });
+  await site.client.markBackup({ cluster, backup: backup?.name ?? '', isPermanent: true });
+  await saveCompleted('mark-backup.marked', 'markBackup');
+  await record('prune.refused', await site.client.startPrune({ cluster, keepFull: 0 }));
+  await record('prune.planned', await site.client.startPrune({ cluster, keepFull: 1 }));
+  await record('prune.confirmed', await site.client.startPrune({ cluster, keepFull: 1, confirm: true }));
+  const cron = '0 4 * * *';
+  await site.client.schedules.set({ cluster, cron, action: { operation: 'verify', deep: false } });
+  await site.client.schedules.trigger(cluster, 'verify');
+  await saveCompleted('scheduled-verification.sound', 'scheduledVerification');
+  await site.client.schedules.set({ cluster, cron, action: { operation: 'prune', confirm: true, keepFull: 1 } });
+  await site.client.schedules.trigger(cluster, 'prune');
+  await saveCompleted('scheduled-prune.pruned', 'scheduledPrune');
+}
+
+/** Saves a run of the type once it has completed: the list follows a moment later. */
+async function saveCompleted(name: string, workflowType: string): Promise<void> {
   const run = await waitUntil(
     async () => {
-      for await (const execution of client.workflow.list({
-        query: `WorkflowType = 'scheduledBaseBackup' AND ExecutionStatus = 'Completed'`,
-      }))
+      for await (const execution of client.workflow.list({ query: `WorkflowType = '${workflowType}' AND ExecutionStatus = 'Completed'` }))
         return execution.workflowId;
       return undefined;
     },
-    { timeoutMs: 60_000, description: 'the scheduled backup' },
+    { timeoutMs: 60_000, description: `a run of ${workflowType}` },
   );
-  await save('scheduled-base-backup.taken', run);
+  await save(name, run);
 }
 
 /** A target between two commits. */

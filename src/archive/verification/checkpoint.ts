@@ -2,8 +2,9 @@
 import type { Finding, VerificationReport } from '../../domain/archive-findings.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import { parseExactJson } from '../documents/exact-json.ts';
-import { putDocument, readDocument, signalOption } from '../documents/stored-document.ts';
+import { putDocument, readDocument } from '../documents/stored-document.ts';
 import { verificationKey, verificationsPrefix } from '../layout.ts';
+import { storeReport } from '../stored-reports.ts';
 
 /** What was read so far. */
 export interface Checkpoint {
@@ -16,9 +17,6 @@ export interface Checkpoint {
 }
 
 type Stored = Checkpoint | { readonly state: 'done'; readonly report: VerificationReport };
-
-/** Reports that are kept; older ones go. */
-const reportsKept = 50;
 
 /** What an earlier attempt has left. */
 export async function readCheckpoint(store: ObjectStore, id: string, signal: AbortSignal): Promise<Stored | undefined> {
@@ -33,16 +31,13 @@ export async function writeCheckpoint(
   await putDocument(store, verificationKey(id), { text: JSON.stringify(checkpoint), signal });
 }
 
-/** Stores the whole report in place of the checkpoint, and removes the oldest ones. */
-export async function storeReport(
+/** Stores the whole report in place of the checkpoint. */
+export async function storeVerification(
   store: ObjectStore,
   id: string,
   { report, signal }: { readonly report: VerificationReport; readonly signal: AbortSignal },
 ): Promise<void> {
-  await putDocument(store, verificationKey(id), { text: JSON.stringify({ state: 'done', report }), signal });
-  const keys: string[] = [];
-  for await (const { key } of store.list(verificationsPrefix, { shallow: true, ...signalOption(signal) })) keys.push(key);
-  await store.delete(keys.slice(0, -reportsKept));
+  await storeReport(store, { prefix: verificationsPrefix, key: verificationKey(id), document: { state: 'done', report }, signal });
 }
 
 /** Written by us and sealed: what reads as JSON has the form. */

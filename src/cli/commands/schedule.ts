@@ -1,14 +1,15 @@
-/** `walkback schedule …`: base backups and verifications by the clock. */
+/** `walkback schedule …`: base backups, verifications and retention by the clock. */
 import type { Command } from 'commander';
 import type { BackupSchedule, BackupSchedules, ScheduledAction } from '../../client/schedules.ts';
 import type { LoadedConfiguration } from '../../config/load.ts';
 import { WalkbackError } from '../../domain/errors.ts';
 import { type CommonOptions, configurationOf, optionsOf, outputOf, withClient } from '../context.ts';
 import { renderTable } from '../output.ts';
+import { parseCount } from './retention.ts';
 
 /** Adds the commands. */
 export function addScheduleCommands(program: Command): void {
-  const schedule = program.command('schedule').description('base backups and verifications by the clock, kept by Temporal');
+  const schedule = program.command('schedule').description('base backups, verifications and retention by the clock, kept by Temporal');
   schedule
     .command('set')
     .argument('<cluster>')
@@ -17,6 +18,10 @@ export function addScheduleCommands(program: Command): void {
     .option('--incremental', 'take only what changed since the newest backup')
     .option('--verify', 'verify the archive, in place of taking base backups')
     .option('--deep', 'with --verify: read and hash every object')
+    .option('--prune', 'remove what retention lets go, in place of taking base backups')
+    .option('--keep-full <count>', 'with --prune, as of `walkback prune`', parseCount)
+    .option('--keep-days <days>', 'with --prune, as of `walkback prune`', parseCount)
+    .option('--confirm', 'with --prune, which removes without asking')
     .addHelpText('after', setExamples)
     .action(async (cluster: string, _options: object, command: Command) => {
       const options = optionsOf<{ cron: string } & ActionOptions>(command);
@@ -50,38 +55,52 @@ Examples:
   walkback schedule set shop --cron "0 2 * * *"
   walkback schedule set shop --incremental --cron "0 2 * * *"
   walkback schedule set shop --verify --deep --cron "0 5 * * 0"
+  walkback schedule set shop --prune --keep-full 7 --keep-days 30 --confirm --cron "0 4 * * *"
 
-A cluster has at most one schedule of each kind: base backups, and --verify.`;
+A cluster has at most one schedule of each kind: base backups, --verify and --prune.`;
 
 type Operation = ScheduledAction['operation'];
 
 /** Which of a cluster's schedules is meant. */
 interface KindOptions {
   readonly verify?: boolean;
+  readonly prune?: boolean;
 }
 
 interface ActionOptions extends KindOptions {
   readonly deep?: boolean;
   readonly incremental?: boolean;
+  readonly keepFull?: number;
+  readonly keepDays?: number;
+  readonly confirm?: boolean;
 }
 
 const setSentences: Readonly<Record<Operation, (cluster: string) => string>> = {
   backup: (cluster) => `Base backups of ${cluster} are taken`,
   verify: (cluster) => `The archive of ${cluster} is verified`,
+  prune: (cluster) => `The archive of ${cluster} is pruned`,
 };
 
-function operationOf({ verify = false }: KindOptions): Operation {
+/** @throws WalkbackError INVALID_REQUEST for both kinds at once */
+function operationOf({ verify = false, prune = false }: KindOptions): Operation {
+  if (verify && prune) throw new WalkbackError('INVALID_REQUEST', 'Say one of --verify and --prune.');
+  if (prune) return 'prune';
   return verify ? 'verify' : 'backup';
 }
 
 /** @throws WalkbackError INVALID_REQUEST for options of another kind of schedule */
 function actionOf(options: ActionOptions): ScheduledAction {
   const operation = operationOf(options);
-  if (options.deep === true && operation !== 'verify') throw new WalkbackError('INVALID_REQUEST', '--deep goes with --verify only.');
-  if (options.incremental === true && operation === 'verify')
-    throw new WalkbackError('INVALID_REQUEST', '--incremental goes with base backups only.');
-  if (operation === 'verify') return { operation, deep: options.deep === true };
-  return options.incremental === true ? { operation, kind: 'incremental' } : { operation };
+  const { deep = false, incremental = false, keepFull, keepDays, confirm = false } = options;
+  if (deep && operation !== 'verify') throw new WalkbackError('INVALID_REQUEST', '--deep goes with --verify only.');
+  if (operation !== 'prune' && (keepFull !== undefined || keepDays !== undefined || confirm))
+    throw new WalkbackError('INVALID_REQUEST', '--keep-full, --keep-days and --confirm go with --prune only.');
+  if (incremental && operation !== 'backup') throw new WalkbackError('INVALID_REQUEST', '--incremental goes with base backups only.');
+  if (operation === 'backup') return incremental ? { operation, kind: 'incremental' } : { operation };
+  if (operation === 'verify') return { operation, deep };
+  if (!confirm) throw new WalkbackError('INVALID_REQUEST', 'A schedule removes without asking: say --confirm.');
+  const rules = { ...(keepFull === undefined ? {} : { keepFull }), ...(keepDays === undefined ? {} : { keepDays }) };
+  return { operation, confirm, ...rules };
 }
 
 function addStateCommands(schedule: Command): void {
@@ -91,6 +110,7 @@ function addStateCommands(schedule: Command): void {
     .description('take no backups by the clock until resumed')
     .option('--note <text>', 'why', 'paused with walkback schedule pause')
     .option('--verify', 'the schedule of verifications')
+    .option('--prune', 'the schedule of retention')
     .addHelpText('after', '\nExample:\n  walkback schedule pause shop --note "migration until Friday"')
     .action(async (cluster: string, _options: object, command: Command) => {
       const options = optionsOf<{ note: string } & KindOptions>(command);
@@ -125,6 +145,7 @@ function addStateCommands(schedule: Command): void {
       .argument('<cluster>')
       .description(description)
       .option('--verify', 'the schedule of verifications')
+      .option('--prune', 'the schedule of retention')
       .addHelpText('after', `\nExample:\n  walkback schedule ${name} shop`)
       .action(async (cluster: string, _options: object, command: Command) => {
         const options = optionsOf<KindOptions>(command);
