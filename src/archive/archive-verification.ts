@@ -1,5 +1,6 @@
 /** Proves what an archive holds: everything that its base backups need is there and, on request, is what it was written as. */
 import { bySeverity, type Finding, type TimelineSummary, type VerificationReport } from '../domain/archive-findings.ts';
+import type { BaseBackup } from '../domain/base-backup.ts';
 import { isNeeded, walIntegrity, type WalIntegrity } from '../domain/wal-integrity.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { listBackupFolders } from './backup-folders.ts';
@@ -66,9 +67,16 @@ async function shallowFindings(store: ObjectStore, state: ArchiveState, signal: 
   }
   for (const backup of listing.backups) {
     if (!seen.has(backup.name)) findings.push(missingObject(backup.name, tarPartitionsPrefix(backup.name), undefined));
+    findings.push(...damagedPages(backup));
     findings.push(...(await checkChain(store, backup, { known: backupsByName, signal })));
   }
   return findings;
+}
+
+function damagedPages({ name, damagedBlockCount = 0 }: BaseBackup): readonly Finding[] {
+  if (damagedBlockCount === 0) return [];
+  const text = `${name} holds ${damagedBlockCount} pages that had a wrong checksum when it was taken; its manifest names them.`;
+  return [{ kind: 'pages-damaged', severity: 'note', backup: name, text }];
 }
 
 function incompleteBackup(backup: string, objectCount: number): Finding {

@@ -19,6 +19,8 @@ export type FindingKind =
   | 'object-unexpected'
   /** Objects without a sentinel: a backup that runs, or was interrupted. */
   | 'backup-incomplete'
+  /** Pages that had a wrong checksum when the backup was taken: the source's damage, and in every restore from it. */
+  | 'pages-damaged'
   /** Written by another tool, without a record of what each object must be. */
   | 'backup-unrecorded';
 

@@ -144,6 +144,15 @@ describe('verifyArchive', () => {
     expect(errorsOf(report)[0]).toEqual(['object-damaged', part(fullName, 'part_001.tar')]);
   });
 
+  it('verifyArchive notes which backup holds pages that were damaged at the source', async () => {
+    await using directory = await temporaryDirectory();
+    const archive = new SmallArchive((await storeIn(directory.path)).store, directory.path);
+    await archive.addWal([3, 4]);
+    await archive.addBackup({ ...full, damagedBlocks: 2 });
+    const { report } = await verify(archive);
+    expect(report).toMatchObject({ isSound: true, findings: [{ kind: 'pages-damaged', severity: 'note', backup: fullName }] });
+  });
+
   it('verifyArchive goes on behind the last checkpoint, and keeps what was found before it', async () => {
     await using directory = await temporaryDirectory();
     const archive = await archived(directory.path);

@@ -23,6 +23,8 @@ export interface SmallBackup {
   readonly finishTime: string;
   readonly isPermanent?: boolean;
   readonly parent?: SmallBackup;
+  /** Pages with a wrong checksum. */
+  readonly damagedBlocks?: number;
   /** As WAL-G writes it: without a manifest. */
   readonly withoutManifest?: boolean;
 }
@@ -114,7 +116,7 @@ export class SmallArchive {
 }
 
 function sentinelText(
-  { parent }: SmallBackup,
+  { parent, damagedBlocks }: SmallBackup,
   metadata: { readonly startLsn: bigint; readonly finishLsn: bigint; readonly finishTime: string },
 ): string {
   const root = (story: SmallBackup): SmallBackup => (story.parent === undefined ? story : root(story.parent));
@@ -139,6 +141,7 @@ function sentinelText(
     Version: 2,
     StartTime: metadata.finishTime,
     FinishTime: metadata.finishTime,
+    ...(damagedBlocks === undefined ? {} : { WalkbackDamagedBlocks: damagedBlocks }),
   });
 }
 
