@@ -38,9 +38,9 @@ const control = {
   planRestore: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
   locateCluster: short,
   listBaseBackups: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
-  verifyArchive: { startToCloseTimeout: '7 days', heartbeatTimeout: '30 seconds', retry: patientRetry },
+  verifyArchive: { startToCloseTimeout: '7 days', heartbeatTimeout: '15 seconds', retry: patientRetry },
   readArchiveWindow: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
-  pruneArchive: { startToCloseTimeout: '2 days', heartbeatTimeout: '30 seconds', retry: patientRetry },
+  pruneArchive: { startToCloseTimeout: '2 days', heartbeatTimeout: '15 seconds', retry: patientRetry },
   markBackup: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
   storeLandingReport: { startToCloseTimeout: '1 minute', retry: { ...patientRetry, maximumAttempts: 10 } },
 } satisfies Record<keyof ControlActivities, ActivityOptions>;
