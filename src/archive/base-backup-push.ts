@@ -98,8 +98,8 @@ export interface UploadedBaseBackup {
 
 const defaultPartBytes = 128 * 1024 * 1024;
 const defaultConcurrency = 2;
-/** Members of one part. With the names it bounds what is remembered of a part to a few MB. */
-const partMembers = 8192;
+/** Members of one part: 16 MiB of files of one page. It bounds what is remembered of a part that is under way to some MB. */
+const partMembers = 2048;
 /** WAL-G reads increments with pages of this size unless it is told otherwise. */
 const incrementalBlockBytes = 8192;
 

@@ -8,6 +8,7 @@ import { cancelled, throwIfCancelled } from './cancellation.ts';
 import { signPayloadsInThreadPool, travelsSafely } from './s3-checksums.ts';
 import { fromS3Error, storeCodeOf } from './s3-errors.ts';
 import { S3Habits } from './s3-habits.ts';
+import { PartBuffers } from './part-buffers.ts';
 import type { ResolvedS3Options } from './s3-options.ts';
 
 /** Enough for four uploads of four parts beside as many downloads and WAL; the SDK's own 50 makes requests queue without a word. */
@@ -33,11 +34,13 @@ export class S3Connection {
   readonly client: S3Client;
   readonly options: ResolvedS3Options;
   readonly habits: S3Habits;
+  readonly partBuffers: PartBuffers;
   readonly #agents: readonly [HttpAgent, HttpsAgent];
 
   constructor(options: ResolvedS3Options) {
     const agentOptions = { keepAlive: true, maxSockets: socketMaximumCount, timeout: idleSocketMs };
     this.options = options;
+    this.partBuffers = new PartBuffers(options.partBytes);
     const checksums = options.checksums === 'when-supported';
     const unsignedPayloads = checksums && travelsSafely(options.endpoint);
     this.habits = new S3Habits({ checksums, conditions: true, delimiters: true, unsignedPayloads });

@@ -38,7 +38,6 @@ export class S3Upload implements ObjectUpload {
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
   readonly #inFlight = new Set<Promise<void>>();
-  readonly #freeBuffers: Buffer[] = [];
   readonly #parts: CompletedPart[] = [];
   #uploadId: string | undefined;
   /** Parts bring a checksum: decided when the upload is made, since stores refuse one without the other. */
@@ -53,8 +52,7 @@ export class S3Upload implements ObjectUpload {
     this.#connection = connection;
     this.#options = options;
     this.#signal = options.signal === undefined ? this.#stop.signal : AbortSignal.any([options.signal, this.#stop.signal]);
-    // Pages of a large buffer that are never written to cost nothing.
-    this.#buffer = Buffer.allocUnsafeSlow(connection.options.partBytes);
+    this.#buffer = connection.partBuffers.take();
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -74,12 +72,14 @@ export class S3Upload implements ObjectUpload {
     this.#throwIfFailed();
     if (this.#parts.length === 0 && this.#uploadId === undefined) {
       this.#completed = await this.#options.putWhole(this.#buffer.subarray(0, this.#filledBytes));
+      this.#connection.partBuffers.give(this.#buffer);
       return this.#completed;
     }
     if (this.#filledBytes > 0) await this.#sendPart();
     while (this.#inFlight.size > 0) await Promise.race(this.#inFlight);
     this.#throwIfFailed();
     this.#completed = await this.#completeMultipart();
+    this.#connection.partBuffers.give(this.#buffer);
     return this.#completed;
   }
 
@@ -120,11 +120,11 @@ export class S3Upload implements ObjectUpload {
     const buffer = this.#buffer;
     const part = this.#newPart(partNumber, buffer.subarray(0, this.#filledBytes));
     this.#sentBytes += this.#filledBytes;
-    this.#buffer = this.#freeBuffers.pop() ?? Buffer.allocUnsafeSlow(this.#connection.options.partBytes);
+    this.#buffer = this.#connection.partBuffers.take();
     this.#filledBytes = 0;
     this.#parts.push(part.completed);
     const sending = this.#uploadPart(uploadId, part).then(
-      () => void this.#freeBuffers.push(buffer),
+      () => this.#connection.partBuffers.give(buffer),
       (error: unknown) => void (this.#failure ??= error instanceof Error ? error : new Error(String(error))),
     );
     this.#inFlight.add(sending);

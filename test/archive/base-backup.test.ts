@@ -1,10 +1,12 @@
 import { appendFileSync, rmSync, truncateSync } from 'node:fs';
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { crc32c } from '@node-rs/crc32';
 import { describe, expect, it } from 'vitest';
 import { completeBaseBackup, sweepOrphans } from '../../src/archive/base-backup-completion.ts';
 import { fetchBaseBackup } from '../../src/archive/base-backup-fetch.ts';
-import { uploadBaseBackup, type UploadBaseBackupOptions } from '../../src/archive/base-backup-push.ts';
+import { BaseBackupUpload, uploadBaseBackup, type UploadBaseBackupOptions } from '../../src/archive/base-backup-push.ts';
 import { listBaseBackups, readBaseBackup } from '../../src/archive/catalog.ts';
 import type { Compression } from '../../src/archive/compression.ts';
 import { WalkbackError } from '../../src/domain/errors.ts';
@@ -187,8 +189,62 @@ describe('a base backup', () => {
     expect((await stat(join(place, 'PG_16_202307071/5/16400'))).size).toBe(16384);
     expect(await readFile(join(options.into, 'tablespace_map'), 'utf8')).toBe(`16399 ${place}\n`);
     expect(await readdir(join(options.into, 'pg_tblspc'))).toEqual([]);
+    expectManifestHolds(await readFile(join(options.into, 'backup_manifest'), 'utf8'), 'tablespace_map', `16399 ${place}\n`);
+  });
+
+  it('uploadBaseBackup goes on with the parts that are not stored when it is run again after a failure, and misses no file', async () => {
+    await using directory = await temporaryDirectory();
+    const source = join(directory.path, 'source');
+    await makeDataDirectory(source);
+    const { store } = await storeIn(directory.path);
+    const uploads: string[] = [];
+    let failsFrom = 3;
+    let stopCount = 0;
+    const failing = watched(store, (operation, key) => {
+      if (operation !== 'upload') return;
+      if (uploads.length >= failsFrom) throw new WalkbackError('STORAGE_UNREACHABLE', 'The store is away.');
+      uploads.push(key.slice(partsPrefix.length));
+    });
+    const stop = async () => {
+      stopCount += 1;
+      return stopped;
+    };
+    // One part at a time: one that is under way when another fails is uploaded again.
+    const upload = new BaseBackupUpload({ ...uploadOptions(failing, source), stop, concurrency: 1 });
+    for (const nextFailsFrom of [6, 1000]) {
+      await expect(upload.run()).rejects.toMatchObject({ code: 'STORAGE_UNREACHABLE' });
+      failsFrom = nextFailsFrom;
+    }
+    await completeBaseBackup(store, await upload.run());
+    expect(new Set(uploads).size).toBe(uploads.length);
+    expect(stopCount).toBe(1);
+    const options = fetchOptions(store, directory.path);
+    await fetchBaseBackup(options);
+    const [contents, original] = [await contentsOf(options.into), await contentsOf(source)];
+    for (const name of Object.keys(keptFiles)) expect(contents[name]).toBe(original[name]);
+  });
+
+  it('uploadBaseBackup never takes a walk that failed for one that ended', async () => {
+    await using directory = await temporaryDirectory();
+    const source = join(directory.path, 'source');
+    await makeDataDirectory(source);
+    await symlink('loop', join(source, 'base/loop'));
+    const { store } = await storeIn(directory.path);
+    const upload = new BaseBackupUpload(uploadOptions(store, source));
+    for (const message of ['ELOOP', 'ELOOP']) await expect(upload.run()).rejects.toThrow(message);
+    expect((await listBaseBackups(store)).backups).toEqual([]);
   });
 });
+
+/** The manifest describes the file as it is, and ends with the checksum of itself. */
+function expectManifestHolds(manifest: string, path: string, content: string): void {
+  const [body = '', checksum] = manifest.split('"Manifest-Checksum": ');
+  expect(checksum).toBe(`"${createHash('sha256').update(body).digest('hex')}"}\n`);
+  const { Files } = JSON.parse(manifest) as { Files: { Path: string; Size: number; Checksum: string }[] };
+  const crc = Buffer.alloc(4);
+  crc.writeUInt32LE(crc32c(content));
+  expect(Files.find((file) => file.Path === path)).toMatchObject({ Size: content.length, Checksum: crc.toString('hex') });
+}
 
 describe('fetchBaseBackup', () => {
   it('goes on where it stopped when it is called again after an abort', async () => {

@@ -73,9 +73,12 @@ export async function* walkDataDirectory(
   const open = [root];
   for (let directory = open.pop(); directory !== undefined; directory = open.pop()) {
     options.signal?.throwIfAborted();
-    const files = await walkOne(directory, options.pgMajor);
-    yield* files;
-    open.push(...files.filter((file) => file.type === 'directory' && !emptiedDirectories.has(file.memberName)).reverse());
+    const below: WalkedFile[] = [];
+    for await (const file of walkOne(directory, options.pgMajor)) {
+      if (file.type === 'directory' && !emptiedDirectories.has(file.memberName)) below.push(file);
+      yield file;
+    }
+    for (const child of below.reverse()) open.push(child);
   }
 }
 
@@ -88,20 +91,19 @@ export async function findTablespaces(dataDirectory: string): Promise<readonly T
   );
 }
 
-async function walkOne(directory: WalkedFile, pgMajor: number): Promise<readonly WalkedFile[]> {
+/** A directory may hold a million files: only their names are held. */
+async function* walkOne(directory: WalkedFile, pgMajor: number): AsyncGenerator<WalkedFile> {
   const prefix = directory.memberName === '/' ? '' : directory.memberName;
   if (prefix.split('/').length > maximumDepth)
     throw new WalkbackError('BACKUP_FAILED', `${directory.path} lies more than ${maximumDepth} levels deep.`);
-  const names = (await readDirectory(directory.path)).map(({ name }) => name).sort();
+  const names = (await readNames(directory.path)).sort();
   const unlogged = unloggedRelations(names);
   const wanted = names.filter((name) => isWanted(prefix, name, pgMajor) && !isEmptiedByRecovery(name, unlogged));
-  const files: WalkedFile[] = [];
   for (let index = 0; index < wanted.length; index += statConcurrency) {
     const batch = wanted.slice(index, index + statConcurrency);
     const described = await Promise.all(batch.map(async (name) => describe(join(directory.path, name), `${prefix}/${name}`)));
-    files.push(...described.filter((file) => file !== undefined));
+    yield* described.filter((file) => file !== undefined);
   }
-  return files;
 }
 
 /** Numbers of the relations that have an init fork. */
@@ -152,10 +154,18 @@ async function statusOf(
 }
 
 async function readDirectory(path: string): Promise<readonly Dirent[]> {
+  return await unlessDropped(() => readdir(path, { withFileTypes: true }));
+}
+
+async function readNames(path: string): Promise<string[]> {
+  return await unlessDropped(() => readdir(path));
+}
+
+/** Nothing of a database that was dropped since its directory was seen. */
+async function unlessDropped<T>(read: () => Promise<T[]>): Promise<T[]> {
   try {
-    return await readdir(path, { withFileTypes: true });
+    return await read();
   } catch (error) {
-    // A database that was dropped since its directory was seen.
     if (isAbsent(error)) return [];
     throw error;
   }

@@ -61,7 +61,7 @@ export interface UploadedParts {
 const maximumListedFiles = 1_000_000;
 
 /** Skipped files whose text is made and packed together. */
-const skippedPieceFiles = 8192;
+const skippedPieceFiles = 2048;
 
 /** A part that has its number, and is stored when its upload has ended well. */
 interface Part {

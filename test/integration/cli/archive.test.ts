@@ -103,6 +103,14 @@ describe('walkback enable, backup, backups', () => {
     expect(told).toEqual(['check-source', 'copy-files', 'await-wal', 'complete']);
   });
 
+  it('walkback backup takes an incremental backup on the newest one when it is asked for', async () => {
+    const outcome = await runCli(site, ['backup', 'shop', '--incremental', '--json']);
+    const { backup } = documentOf(outcome) as { readonly backup: BaseBackup };
+    expect(backup.name).toBe(`base_${backup.startSegment}_D_${backup.deltaFrom?.slice('base_'.length)}`);
+    const listed = documentOf(await runCli(site, ['backups', 'shop', '--json'])) as { readonly backups: readonly BaseBackup[] };
+    expect(listed.backups.map(({ deltaFrom }) => deltaFrom)).toEqual([undefined, backup.deltaFrom]);
+  });
+
   it('walkback backup prints the id only when it does not wait, and walkback status finds it', async () => {
     const outcome = await runCli(site, ['backup', 'shop', '--no-wait', '--json']);
     expect(documentOf(outcome)).toEqual({ ok: true, workflowId: 'backup/shop' });
@@ -122,7 +130,7 @@ describe('walkback enable, backup, backups', () => {
       damaged: unknown[];
     };
     expect({ ok, cluster, damaged }).toEqual({ ok: true, cluster: 'shop', damaged: [] });
-    expect(backups).toHaveLength(2);
+    expect(backups).toHaveLength(3);
     const members = await documentedMembers('Base backup');
     expect(Object.keys(backups[0] ?? {}).filter((member) => !members.has(member))).toEqual([]);
     expect(backups.map(({ finishTime }) => finishTime)).toEqual(backups.map(({ finishTime }) => finishTime).toSorted());
