@@ -1,6 +1,6 @@
 /** A base backup that runs on the server: its session, and how much of it is stored. It may outlive the attempt of the activity that began it. */
 import { hostname } from 'node:os';
-import { type BackupStart, BaseBackupUpload } from '../archive/base-backup-push.ts';
+import { type BackupStart, BaseBackupUpload, incrementalBlockBytes } from '../archive/base-backup-push.ts';
 import { ChangedBlocks } from '../archive/push/changed-blocks.ts';
 import { chooseParent, type IncrementalParent } from '../archive/push/parent-backup.ts';
 import type { PushProgress } from '../archive/push/part-upload.ts';
@@ -120,6 +120,8 @@ async function uploadOptions(dependencies: HostDependencies, { job, cluster, ses
     stop: () => session.stop(),
   };
   if (job.kind !== 'incremental') return { ...common, start, fullBecause: null };
+  if (control.blockBytes !== incrementalBlockBytes)
+    return { ...common, start, fullBecause: `the server's pages have ${control.blockBytes} bytes, which WAL-G's form does not know` };
   const maximumChain = dependencies.maximumIncrementalChain;
   const choice = await chooseParent(dependencies.openStore(job.archiveUrl), { start, maximumChain, signal, cipher: dependencies.cipher });
   if ('fullBecause' in choice) return { ...common, start, fullBecause: choice.fullBecause };

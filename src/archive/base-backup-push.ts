@@ -101,7 +101,7 @@ const defaultConcurrency = 2;
 /** Members of one part: 16 MiB of files of one page. It bounds what is remembered of a part that is under way to some MB. */
 const partMembers = 2048;
 /** WAL-G reads increments with pages of this size unless it is told otherwise. */
-const incrementalBlockBytes = 8192;
+export const incrementalBlockBytes = 8192;
 
 /**
  * Uploads everything of a base backup but metadata.json and the sentinel. Leftovers of an interrupted backup of the same name are removed first.
