@@ -2,6 +2,7 @@ import { appendFile, mkdir, readdir, readFile, utimes, writeFile } from 'node:fs
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
+import { fetchBaseBackup } from '../../../src/archive/base-backup-fetch.ts';
 import type { UploadedBaseBackup } from '../../../src/archive/base-backup-push.ts';
 import { ChangedBlocks } from '../../../src/archive/push/changed-blocks.ts';
 import type { BackupSession } from '../../../src/postgres/backup-session.ts';
@@ -126,7 +127,7 @@ async function flushWal({ source }: Scene): Promise<void> {
 describe.each(tested.map((installation) => ({ installation: installation!, name: `PostgreSQL ${installation!.major}` })))(
   'incremental backups of $name',
   ({ installation }) => {
-    it('hold what changed, in WAL-G deltas that stock wal-g restores, link by link', async () => {
+    it('hold what changed, in WAL-G deltas that our fetch and stock wal-g restore', async () => {
       await using directory = await temporaryDirectory('wb-incr');
       await mkdir(directory.join('wal'));
       const summaries: Record<string, string> = installation.major >= 17 ? { summarize_wal: 'on' } : {};
@@ -157,6 +158,10 @@ describe.each(tested.map((installation) => ({ installation: installation!, name:
       expect(second.backup.uncompressedBytes * 3).toBeLessThan(full.backup.uncompressedBytes);
       const expected = (await source.query<{ rows: string }>(rowsSql))[0]!.rows;
       await flushWal(current);
+      const ours = directory.join('ours');
+      await fetchBaseBackup({ store: current.store, backup: third.backup.name, into: ours, stateDirectory: directory.join('ours-state') });
+      await verifyBackup(verifierOf(installation), ours);
+      expect(await rowsOf(current, ours)).toBe(expected);
       if (walG === undefined) return;
       const into = await fetchByWalG(current, third);
       await verifyBackup(verifierOf(installation), into);
