@@ -1,7 +1,10 @@
 /** `npm run bench`: walkback beside what a user would take instead, measured on this machine. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, mkdir, writeFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { signalOfProcess } from '../src/cli/context.ts';
+import { messageOf } from '../src/domain/errors.ts';
 import { findContestants } from './contestants.ts';
 import { type BenchOptions, parseOptions } from './options.ts';
 import { measureGrowth } from './growth/growth.ts';
@@ -31,22 +34,37 @@ async function main(options: BenchOptions): Promise<void> {
   else process.stdout.write(`${table}\n`);
 }
 
+/** Before anything is measured: as root, the bench runs as another user, who may not write everywhere. */
+async function assertWritable(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+    await access(folder, constants.W_OK);
+  } catch (cause) {
+    throw new Error(
+      `${userInfo().username} cannot write to ${folder}: name a folder for the results that it can write to, and copy them from there.`,
+      { cause },
+    );
+  }
+}
+
 /** The sixteenth part of the size is the smallest case. */
 async function reportGrowth(options: BenchOptions): Promise<void> {
   const rows = await measureGrowth({ ...options, sizeMib: Math.max(1, Math.round(options.sizeMib / 16)), say });
   const table = renderGrowth(rows);
-  if (options.results !== undefined) {
-    await mkdir(options.results, { recursive: true });
-    await writeFile(join(options.results, 'benchmarks-growth.md'), table);
-  }
+  if (options.results !== undefined) await writeFile(join(options.results, 'benchmarks-growth.md'), table);
   process.stdout.write(options.json ? `${JSON.stringify({ growth: rows }, undefined, 2)}\n` : `${table}\n`);
 }
 
 async function writeResults(folder: string, table: string, results: readonly FigureResult[]): Promise<void> {
-  await mkdir(folder, { recursive: true });
   await writeFile(join(folder, 'benchmarks.md'), table);
   await writeFile(join(folder, 'benchmarks.svg'), renderPlot(results));
 }
 
 const options = parseOptions(process.argv.slice(2));
-await (options.growth ? reportGrowth(options) : main(options));
+try {
+  if (options.results !== undefined) await assertWritable(options.results);
+  await (options.growth ? reportGrowth(options) : main(options));
+} catch (error) {
+  process.stderr.write(`bench: ${messageOf(error)}\n`);
+  process.exitCode = 1;
+}
