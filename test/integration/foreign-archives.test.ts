@@ -1,9 +1,12 @@
 /** Archives that stock tools wrote come back through the whole restore, row by row, though their clusters are gone. */
+import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { pathToFileURL } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { contentReader } from '../../src/archive/object-content.ts';
 import { demoHost, type DemoSite, startDemoSite } from '../../src/demo/demo-site.ts';
 import { findPostgresInstallations } from '../../src/demo/local-services/find-tools.ts';
 import { freePort } from '../../src/demo/local-services/free-port.ts';
@@ -37,6 +40,8 @@ interface Fixture {
 }
 
 const names = ['walg-lz4-full', 'walg-brotli-sodium', 'wale-lzo'] as const;
+/** The first of them, as WAL-G 3.0.8 would have written it without compression. */
+const dangling = 'walg-dangling-dot';
 const installations = await findPostgresInstallations(process.env);
 
 describe.skipIf(fixtures === undefined)('an archive that another tool wrote', () => {
@@ -51,10 +56,11 @@ describe.skipIf(fixtures === undefined)('an archive that another tool wrote', ()
       await mkdir(directory.join(name));
       await execa('tar', ['-xf', join(fixtures ?? '', `${name}.tar`), '--no-same-owner', '-C', directory.join(name)]);
     }
+    await copyUncompressed(directory.join(names[0], 'archive'), directory.join(dangling, 'archive'));
     site = await startDemoSite({
       withUi: false,
       startS3: () => startLocalS3({}),
-      archives: Object.fromEntries(names.map((name) => [name, pathToFileURL(directory.join(name, 'archive')).href])),
+      archives: Object.fromEntries([...names, dangling].map((name) => [name, pathToFileURL(directory.join(name, 'archive')).href])),
       otherInstallations: installations,
       // One key for reading one of them: the others are in plain text, and so is what is written.
       environment: {
@@ -70,12 +76,12 @@ describe.skipIf(fixtures === undefined)('an archive that another tool wrote', ()
     await directory.remove();
   });
 
-  async function restore(fixture: Fixture, suffix: string, wanted: Pick<RestoreRequest, 'target'> & Partial<RestoreRequest>) {
-    const name = `${fixture.name}-${suffix}`;
+  async function restore(cluster: string, suffix: string, wanted: Pick<RestoreRequest, 'target'> & Partial<RestoreRequest>) {
+    const name = `${cluster}-${suffix}`;
     const dataDirectory = join(site.directory, name);
     site.restored.push(dataDirectory);
     const handle = await site.client.startRestore({
-      cluster: fixture.name,
+      cluster,
       host: demoHost,
       name,
       dataDirectory,
@@ -85,6 +91,15 @@ describe.skipIf(fixtures === undefined)('an archive that another tool wrote', ()
     });
     return await handle.result();
   }
+
+  it.skipIf(!installations.some(({ major }) => major === 15))(
+    'comes back uncompressed, with the dangling dots of WAL-G 3.0.8',
+    async () => {
+      const { beforeDrop } = known.get(names[0])!;
+      const report = await restore(dangling, 'b', { target: { kind: 'time', time: beforeDrop.now }, checks: checksOf(beforeDrop) });
+      assertLanded(report, 'target-reached');
+    },
+  );
 
   describe.each(names)('%s', (name) => {
     const present = installations.some(({ major }) => major === (name === 'wale-lzo' ? 14 : 15));
@@ -98,10 +113,10 @@ describe.skipIf(fixtures === undefined)('an archive that another tool wrote', ()
       const afterAll = { kind: 'time', time: fixture.afterLastCommit } as const;
       const swap = { role: 'shop_owner', newName: 'shop_owner_again', password: { kind: 'generate' }, oldPasswordFile } as const;
       const [atA, beforeDrop, unproven, promoted] = await Promise.all([
-        restore(fixture, 'a', { target: { kind: 'time', time: fixture.atA.now }, checks: checksOf(fixture.atA), roles: [swap] }),
-        restore(fixture, 'b', { target: { kind: 'time', time: fixture.beforeDrop.now }, checks: checksOf(fixture.beforeDrop) }),
-        restore(fixture, 'c', { target: afterAll }).catch((error: unknown) => error),
-        restore(fixture, 'd', { target: afterAll, onEarlyEnd: 'promote', checks: [dropped, bigCount(fixture.beforeDrop.big + 1)] }),
+        restore(name, 'a', { target: { kind: 'time', time: fixture.atA.now }, checks: checksOf(fixture.atA), roles: [swap] }),
+        restore(name, 'b', { target: { kind: 'time', time: fixture.beforeDrop.now }, checks: checksOf(fixture.beforeDrop) }),
+        restore(name, 'c', { target: afterAll }).catch((error: unknown) => error),
+        restore(name, 'd', { target: afterAll, onEarlyEnd: 'promote', checks: [dropped, bigCount(fixture.beforeDrop.big + 1)] }),
       ]);
       for (const report of [atA, beforeDrop]) assertLanded(report, 'target-reached');
       expect(atA.roles).toMatchObject([{ newName: 'shop_owner_again', oldPasswordRefused: true, oldPasswordProof: 'login-attempt' }]);
@@ -113,6 +128,20 @@ describe.skipIf(fixtures === undefined)('an archive that another tool wrote', ()
     });
   });
 });
+
+/** Every object decompressed, under a name that ends with a dot. */
+async function copyUncompressed(from: string, to: string): Promise<void> {
+  for (const entry of await readdir(from, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    const target = join(to, relative(from, path)).replace(/lz4$/, '');
+    await mkdir(dirname(target), { recursive: true });
+    const content = createReadStream(path);
+    const isCompressed = path.endsWith('.lz4');
+    const read = contentReader({ key: path, extension: isCompressed ? 'lz4' : '', cipher: undefined });
+    await pipeline(content, read, createWriteStream(target));
+  }
+}
 
 function assertLanded(report: LandingReport, endReason: LandingReport['endReason']): void {
   expect(report).toMatchObject({ endReason, timeline: 2, sourceFlushed: false });
