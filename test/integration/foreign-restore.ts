@@ -41,7 +41,7 @@ export async function restoreWithWalG(
   options: { readonly executable: string; readonly dataDirectory: string },
 ): Promise<string | null> {
   const { executable, dataDirectory } = options;
-  const environment = { ...site.s3.environment, WALG_S3_PREFIX: site.s3.url('shop') };
+  const environment = { ...site.environment, WALG_S3_PREFIX: site.s3.url('shop') };
   await execa(executable, ['backup-fetch', dataDirectory, await backupName(site)], { env: environment });
   return await recoverAndAsk(site, { dataDirectory, restoreCommand: `"${executable}" wal-fetch "%f" "%p"`, environment });
 }

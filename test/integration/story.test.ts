@@ -14,18 +14,26 @@ const [walg, zstd] = await Promise.all([walgExecutable(), zstdExecutable()]);
 if (walg === undefined) process.stderr.write('SKIPPED: restores by stock wal-g; set WALG_BIN or put wal-g on PATH\n');
 if (zstd === undefined) process.stderr.write('SKIPPED: restores by plain tools; the programs zstd and tar are needed\n');
 
+const storedMaximumBytes = 256 * 1024 * 1024;
+/** The last of them archives encrypted. */
+const keys = { WALG_LIBSODIUM_KEY: 'c0ffee00'.repeat(8), WALG_LIBSODIUM_KEY_TRANSFORM: 'hex' };
+const lastMajor = installations.at(-1)?.major;
+/** The bytes with which everything begins that zstd wrote. */
+const zstdMagic = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+
 it('covers at least three PostgreSQL majors', () => {
   expect(installations.length).toBeGreaterThanOrEqual(3);
 });
 
 describe.each(installations.map((installation) => ({ installation, major: installation.major })))(
   'PostgreSQL $major',
-  ({ installation }) => {
+  ({ installation, major }) => {
+    const isEncrypted = major === lastMajor;
     let site: DemoSite;
     let story: DemoStory;
 
     beforeAll(async () => {
-      site = await startDemoSite({ installation, withUi: false });
+      site = await startDemoSite({ installation, withUi: false, environment: isEncrypted ? keys : {} });
       story = await tellDemoStory(site, (_line, step) => step());
     });
 
@@ -72,6 +80,18 @@ describe.each(installations.map((installation) => ({ installation, major: instal
       expect(JSON.parse(document?.toString() ?? '{}')).toMatchObject({ endReason: 'target-reached' });
     });
 
+    it('stores WAL and tars in plain text only where no key is configured', async () => {
+      await using source = openObjectStore(site.s3.url('shop'), site.s3.settings);
+      const stored = (await keysOf(source)).filter((key) => key.endsWith('.zst'));
+      const plain = [];
+      for (const key of stored) {
+        const bytes = await readObject(source, key, { maximumBytes: storedMaximumBytes });
+        if (bytes?.subarray(0, zstdMagic.length).equals(zstdMagic) === true) plain.push(key);
+      }
+      expect(plain).toEqual(isEncrypted ? [] : stored);
+      expect(stored.length).toBeGreaterThan(5);
+    });
+
     it('leaves the source as it was: running, with its role and password', async () => {
       await using connection = await connectServer({
         ...site.source.server,
@@ -82,7 +102,7 @@ describe.each(installations.map((installation) => ({ installation, major: instal
       expect(await connection.queryFirstValue('SELECT pg_is_in_recovery()')).toBe('f');
     });
 
-    it.runIf(zstd !== undefined)('writes an archive that PostgreSQL restores with tar and zstd alone', async () => {
+    it.runIf(zstd !== undefined && !isEncrypted)('writes an archive that PostgreSQL restores with tar and zstd alone', async () => {
       expect(await restoreWithPlainTools(site, join(site.directory, 'plain'))).toBe('linus@new.example.com');
     });
 
