@@ -9,10 +9,20 @@ import { listBaseBackups } from '../../src/archive/catalog.ts';
 import type { Compression } from '../../src/archive/compression.ts';
 import { openObjectCipher } from '../../src/archive/encryption.ts';
 import { type KeyTransform, libsodiumKey } from '../../src/archive/encryption/libsodium-key.ts';
+import { chooseParent } from '../../src/archive/push/parent-backup.ts';
 import { createWalArchive } from '../../src/archive/wal-archive.ts';
 import type { ObjectStore } from '../../src/storage/object-store.ts';
 import { runWalG, walG } from '../harness/wal-g.ts';
-import { addTablespace, contentsOf, keptFiles, makeDataDirectory, start, stopped, writeTree } from './support/data-directory.ts';
+import {
+  addTablespace,
+  contentsOf,
+  controlFile,
+  keptFiles,
+  makeDataDirectory,
+  start,
+  stopped,
+  writeTree,
+} from './support/data-directory.ts';
 import { noKeys, sodiumKeys } from './support/keys.ts';
 import { keysOf, storeIn, temporaryDirectory } from './support/temporary.ts';
 import { segmentBytes, systemIdentifier, walSegment } from './support/wal.ts';
@@ -148,6 +158,46 @@ async function archiveWithThreeBackups(directory: string): Promise<{ readonly st
   }
   return { store, root };
 }
+
+/** A page of a relation as PostgreSQL makes it, last changed at the position (src/include/storage/bufpage.h, PageHeaderData). */
+function relationPage(position: number, fill: number): Buffer {
+  const page = Buffer.alloc(8192, fill);
+  page.fill(0, 0, 24);
+  page.writeUInt32LE(position, 4);
+  for (const [offset, value] of [24, 8192, 8192, 8192 | 4].entries()) page.writeUInt16LE(value, 12 + offset * 2);
+  return page;
+}
+
+describe.skipIf(walG === undefined)('stock wal-g restores incremental backups of ours', () => {
+  it.each([undefined, 'hex'] as const)('on a full one, with a libsodium key in %s', async (transform) => {
+    await using directory = await temporaryDirectory();
+    const { cipher, environment } = await encryptionOf({ compression: 'zstd', ...(transform === undefined ? {} : { transform }) });
+    const source = join(directory.path, 'source');
+    const old = Array.from({ length: 6 }, (_, index) => relationPage(0x100, index + 1));
+    await writeTree(source, { PG_VERSION: Buffer.from('16\n'), 'global/pg_control': controlFile, 'base/5/16385': Buffer.concat(old) });
+    const { store, root } = await storeIn(directory.path);
+    const pages = { blockBytes: 8192, segmentBlocks: 131_072, hasChecksums: false };
+    const options = { store, dataDirectory: source, compression: 'zstd', cipher, pages, stop: async () => stopped } as const;
+    const stop = async () => ({ ...stopped, finishLsn: '0/500138' });
+    await completeBaseBackup(store, await uploadBaseBackup({ ...options, start: startOf(5), stop }));
+    const changed = [...old.slice(0, 3), relationPage(0x600000, 9), ...old.slice(4), relationPage(0x600100, 10)];
+    await writeTree(source, { 'base/5/16385': Buffer.concat(changed), 'base/5/16386': relationPage(0x600200, 11) });
+    const choice = await chooseParent(store, { start: startOf(7), maximumChain: 1, cipher, signal: new AbortController().signal });
+    if ('fullBecause' in choice) throw new Error(choice.fullBecause);
+    const start = { ...startOf(7), name: choice.name };
+    const uploaded = await uploadBaseBackup({ ...options, start, parent: choice.parent });
+    await completeBaseBackup(store, uploaded);
+    const list = await readFile(join(root, `basebackups_005/${choice.name}/files_metadata.json`), 'utf8');
+    expect(JSON.parse(list)).toMatchObject({ Files: { '/base/5/16385': { IsIncremented: true } } });
+    const target = join(directory.path, 'target');
+    await runWalG(root, ['backup-fetch', target, choice.name], environment);
+    const [contents, original] = [await contentsOf(target), await contentsOf(source)];
+    for (const name of Object.keys(original)) expect(contents[name]).toBe(original[name]);
+    restores.push(
+      `| zstd${transform === undefined ? '' : ', libsodium with hex as key'}, an incremental backup on a full one | the same files | – |`,
+    );
+  });
+});
 
 describe.skipIf(walG === undefined)("stock wal-g's own commands", () => {
   it('list, verify, mark and delete in an archive of ours, and we read what is left', async () => {

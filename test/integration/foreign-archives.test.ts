@@ -39,7 +39,7 @@ interface Fixture {
   readonly roles: { readonly shop_owner: string };
 }
 
-const names = ['walg-lz4-full', 'walg-brotli-sodium', 'wale-lzo'] as const;
+const names = ['walg-lz4-full', 'walg-brotli-sodium', 'walg-zstd-deltas', 'wale-lzo'] as const;
 /** The first of them, as WAL-G 3.0.8 would have written it without compression. */
 const dangling = 'walg-dangling-dot';
 const installations = await findPostgresInstallations(process.env);
