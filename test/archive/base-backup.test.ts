@@ -280,6 +280,7 @@ describe('fetchBaseBackup', () => {
       `${partsPrefix}pg_control.tar.zst`,
       `${partsPrefix}backup_label.tar.zst`,
       `walkback_001/backups/${start.name}.json`,
+      `basebackups_005/${start.name}/files_metadata.json`,
       `basebackups_005/${start.name}_backup_stop_sentinel.json`,
     ];
     for (const [index, key] of keys.entries()) {

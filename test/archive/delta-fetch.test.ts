@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
@@ -16,7 +17,7 @@ import {
   tarFileSetsOf,
 } from './support/foreign-backup.ts';
 import { contentsOf } from './support/data-directory.ts';
-import { storeIn, temporaryDirectory, watched } from './support/temporary.ts';
+import { keysOf, storeIn, temporaryDirectory, watched } from './support/temporary.ts';
 
 const fullName = 'base_000000010000000000000002';
 const firstName = 'base_000000010000000000000004_D_000000010000000000000002';
@@ -113,6 +114,11 @@ async function expectRestored(into: string, files: Readonly<Record<string, Buffe
   expect(names.sort()).toEqual([...Object.keys(files), 'tablespace_map'].sort());
 }
 
+async function bytesOf(store: ObjectStore, key: string): Promise<Buffer> {
+  const object = await store.get(key);
+  return Buffer.concat(((await object?.body.toArray()) ?? []) as Buffer[]);
+}
+
 const keyOf = (backup: string, name: string) => `basebackups_005/${backup}/tar_partitions/${name}.tar.zst`;
 const listKey = (backup: string) => `basebackups_005/${backup}/files_metadata.json`;
 
@@ -164,7 +170,7 @@ describe('fetchBaseBackup of a delta backup', () => {
     const { store, fetch } = await chainIn(directory.path);
     const key = keyOf(firstName, 'part_001');
     const wrong = { ...first.tars['part_001.tar'], '/base/5/1': increment(0, {}) };
-    const good = await store.get(key).then(async (object) => Buffer.concat((await object?.body.toArray()) as Buffer[]));
+    const good = await bytesOf(store, key);
     const bad = zstdCompressSync(tarOfContents(wrong));
     await store.put(key, bad.subarray(0, -3));
     await expect(fetchBaseBackup({ ...fetch, concurrency: 1 })).rejects.toMatchObject({ code: 'OBJECT_DAMAGED', facts: { key } });
@@ -173,6 +179,25 @@ describe('fetchBaseBackup of a delta backup', () => {
     await fetchBaseBackup(fetch);
     await expectRestored(fetch.into);
     expect(await readdir(join(fetch.stateDirectory, 'proving'))).toEqual([]);
+  });
+
+  it('names the increments of which one byte is flipped, where our manifest says what they must be', async () => {
+    await using directory = await temporaryDirectory();
+    const { store, fetch } = await chainIn(directory.path);
+    const objects = [];
+    for (const key of await keysOf(store, `basebackups_005/${firstName}/`)) {
+      const bytes = await bytesOf(store, key);
+      objects.push({ key, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') });
+    }
+    await store.put(`walkback_001/backups/${firstName}.json`, Buffer.from(JSON.stringify({ version: 1, backup: firstName, objects })));
+    const key = keyOf(firstName, 'part_003');
+    const flipped = Buffer.from(await bytesOf(store, key));
+    flipped.writeUInt8((flipped.at(-20) ?? 0) ^ 0x01, flipped.length - 20);
+    await store.put(key, flipped);
+    const failed = fetchBaseBackup(fetch);
+    await expect(failed).rejects.toMatchObject({ code: 'OBJECT_DAMAGED', facts: { key }, message: expect.stringContaining('SHA-256') });
+    // Not a page was written over those of the full backup.
+    expect(await readFile(join(fetch.into, 'walkback_tablespaces/16399/PG_16_202307071/5/16400'))).toEqual(pages('st'));
   });
 
   it('reads the lists that WAL-G up to 1.1 kept in the sentinel', async () => {
