@@ -8,6 +8,8 @@ import { restoreCommand } from '../agent/commands.ts';
 import { prefetchDirectoryOf } from '../agent/restore/restore-fetcher.ts';
 import { assertWritable } from '../archive/encryption.ts';
 import { fetchBaseBackup } from '../archive/base-backup-fetch.ts';
+import type { FetchProgress } from '../archive/fetch/progress.ts';
+import { waitingForRoom } from '../archive/fetch/room-wait.ts';
 import { majorOf } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { segmentCountOf } from '../domain/recovery-plan.ts';
@@ -223,16 +225,24 @@ async function fetch(
 ): Promise<{ bytes: number; parts: number; partsAlreadyFetched: number }> {
   return await dependencies.leases.run(job.dataDirectory, step, async (signal) => {
     await assertOurs(job);
-    const fetched = await fetchBaseBackup({
-      store: dependencies.openStore(job.archiveUrl),
-      cipher: dependencies.cipher,
-      backup: job.plan.backup.name,
-      into: job.dataDirectory,
-      stateDirectory: restoreDirectoryOf(job.dataDirectory),
-      concurrency: dependencies.downloadConcurrency,
-      signal,
-      onProgress: (progress) => step.report(progress),
-    });
+    let last: FetchProgress | undefined;
+    const fetchOn = async () =>
+      fetchBaseBackup({
+        store: dependencies.openStore(job.archiveUrl),
+        cipher: dependencies.cipher,
+        backup: job.plan.backup.name,
+        into: job.dataDirectory,
+        stateDirectory: restoreDirectoryOf(job.dataDirectory),
+        concurrency: dependencies.downloadConcurrency,
+        signal,
+        onProgress: (progress) => {
+          last = progress;
+          step.report(progress);
+        },
+      });
+    const onWait = (freeBytes: number) =>
+      step.report({ ...last, note: `The disk is full, ${freeBytes} bytes are free: waiting for room.` });
+    const fetched = await waitingForRoom(fetchOn, { directory: job.dataDirectory, signal, onWait });
     await updateMarker(job.dataDirectory, { phase: 'fetched' });
     return fetched;
   });
