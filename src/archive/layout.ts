@@ -206,3 +206,16 @@ export const verificationsPrefix = 'walkback_001/verifications/';
 export function verificationKey(id: string): string {
   return `${verificationsPrefix}${id}.json`;
 }
+
+/** Ours: WAL files that were refused because their name held other content. */
+export const conflictsPrefix = 'walkback_001/conflicts/';
+
+/** The refused file, compressed and encrypted as it would have been stored; named by the SHA-256 of its content. */
+export function conflictKey(name: string, sha256: string, extension: string): string {
+  return withExtension(`${conflictsPrefix}${name}.${sha256}`, extension);
+}
+
+/** What is known of it. */
+export function conflictDocumentKey(name: string, sha256: string): string {
+  return `${conflictsPrefix}${name}.${sha256}.json`;
+}

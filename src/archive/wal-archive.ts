@@ -1,20 +1,22 @@
 /** WAL segments and history files in the archive: stored under `wal_005/`, one compressed and encrypted object each, verified on the way in and out. */
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { historyFileName, type TimelineId, walFileKind } from '../domain/wal-segment.ts';
 import type { ObjectBody, ObjectStore } from '../storage/object-store.ts';
+import { BufferPool } from './buffer-pool.ts';
 import { ByteSource } from './byte-source.ts';
 import { codecs, type Compression, readableExtensions } from './compression.ts';
 import type { Chunks } from './compression/codec.ts';
-import { formatNanoseconds } from './documents/files-metadata.ts';
 import { collect, damaged, signalOption } from './documents/stored-document.ts';
 import { writeFileDurably } from '../files/durable-file.ts';
 import type { ObjectCipher } from './encryption/cipher.ts';
 import { assertWritable } from './encryption.ts';
 import { parseWalKey, walKey, walPrefix } from './layout.ts';
 import { contentReader, storedForm } from './object-content.ts';
+import { conflictError } from './wal-conflicts.ts';
 import { readWalHeader, type WalHeader, walHeaderBytes, whyNotSegment } from './wal-page.ts';
+import { readWalSource, type WalSource } from './wal-source.ts';
+import { WalTimelines } from './wal-timelines.ts';
 
 /** A file that PostgreSQL asks to be archived. */
 export interface WalPush {
@@ -89,8 +91,10 @@ export function createWalArchive(store: ObjectStore, options: WalArchiveOptions)
   return new StoredWal(store, options);
 }
 
-/** Metadata entry of ours: SHA-256 of the uncompressed content. */
-const sha256MetadataName = 'sha256';
+/** Metadata entry of ours: SHA-256 of the stored bytes, of which there are far fewer than of the content. */
+const storedSha256MetadataName = 'stored-sha256';
+/** How many buffers of a segment's size are kept between pushes. */
+const keptBuffersMaximumCount = 4;
 /** Metadata entry of ours: when the source last changed the file. */
 const closedAtMetadataName = 'closed-at';
 /** History files and backup history files are a few lines. */
@@ -103,30 +107,25 @@ const maximumListedNames = 4_000_000;
 class StoredWal implements WalArchive {
   readonly #store: ObjectStore;
   readonly #options: WalArchiveOptions;
+  readonly #buffers: BufferPool;
+  readonly #timelines = new WalTimelines((timeline) => this.readHistory(timeline));
   /** The extension that was right last time, so that an archive in another compression costs no extra request a segment. */
   #likelyExtension: string;
 
   constructor(store: ObjectStore, options: WalArchiveOptions) {
     this.#store = store;
     this.#options = options;
+    this.#buffers = new BufferPool({ sizeBytes: options.segmentBytes, keptMaximumCount: keptBuffersMaximumCount });
     this.#likelyExtension = codecs[options.compression].extension;
   }
 
   async push(file: WalPush): Promise<'stored' | 'already-stored'> {
     assertWritable(this.#options.cipher);
-    const { bytes, closedAt } = await this.#readSource(file);
-    const codec = codecs[this.#options.compression];
-    const sha256 = sha256Of(bytes);
-    const key = walKey(file.name, codec.extension);
-    const stored = await collected(storedForm([bytes], { codec, cipher: this.#options.cipher }));
-    const metadata = { [sha256MetadataName]: sha256, [closedAtMetadataName]: closedAt };
-    const put = await this.#store.put(key, stored, { ifAbsent: true, metadata, ...signalOption(file.signal) });
-    if (put !== 'exists') return 'stored';
-    const storedSha256 = await this.#storedSha256(key, file);
-    if (storedSha256 === sha256) return 'already-stored';
-    throw new WalkbackError('WAL_CONFLICT', `${this.#store.url}/${key} holds other content than ${file.path}.`, {
-      facts: { key, path: file.path, sha256, storedSha256 },
-    });
+    const maximumBytes = this.#maximumBytes(file.name);
+    const whyWrong = async (bytes: Buffer) => this.#whyWrong(bytes, file) ?? (await this.#whyForeign(bytes, file));
+    return await this.#buffers.lend(async (buffer) =>
+      this.#pushSource(file, await readWalSource(file, { buffer, maximumBytes, whyWrong })),
+    );
   }
 
   async fetch(file: WalFetch): Promise<'fetched' | 'absent'> {
@@ -143,10 +142,8 @@ class StoredWal implements WalArchive {
     const { key } = object.info;
     const bytes = await this.#content(object, name);
     this.#likelyExtension = parseWalKey(key)?.extension ?? this.#likelyExtension;
-    const recorded = object.info.metadata?.[sha256MetadataName];
     const reason = this.#whyWrong(bytes, { name, systemIdentifier: options.systemIdentifier });
     if (reason !== undefined) throw damaged(key, reason);
-    if (recorded !== undefined && recorded !== sha256Of(bytes)) throw damaged(key, `the SHA-256 of its content is not ${recorded}`);
     return bytes;
   }
 
@@ -200,26 +197,35 @@ class StoredWal implements WalArchive {
     return bytes?.toString('utf8');
   }
 
-  /** Reads the file to be pushed and checks that it is what its name says. */
-  async #readSource(file: WalPush): Promise<{ readonly bytes: Buffer; readonly closedAt: string }> {
-    const maximumBytes = this.#maximumBytes(file.name);
-    await using source = await open(file.path, 'r');
-    const status = await source.stat({ bigint: true });
-    if (status.size > BigInt(maximumBytes)) throw refused(file, `it has ${status.size} bytes, more than ${maximumBytes}`);
-    const bytes = await source.readFile();
-    const reason = this.#whyWrong(bytes, file);
-    if (reason !== undefined) throw refused(file, reason);
-    return { bytes, closedAt: formatNanoseconds(status.mtimeNs) };
+  async #pushSource(file: WalPush, { bytes, closedAt }: WalSource): Promise<'stored' | 'already-stored'> {
+    const codec = codecs[this.#options.compression];
+    const key = walKey(file.name, codec.extension);
+    const stored = await collected(storedForm([bytes], { codec, cipher: this.#options.cipher }));
+    const storedSha256 = sha256Of(stored);
+    const metadata = { [storedSha256MetadataName]: storedSha256, [closedAtMetadataName]: closedAt };
+    const put = await this.#store.put(key, stored, { ifAbsent: true, metadata, ...signalOption(file.signal) });
+    if (walFileKind(file.name) === 'history') this.#timelines.forget(Number.parseInt(file.name.slice(0, 8), 16));
+    if (put !== 'exists') return 'stored';
+    const info = await this.#store.head(key, signalOption(file.signal));
+    if (info?.metadata?.[storedSha256MetadataName] === storedSha256) return 'already-stored';
+    const present = await this.#presentContent(key, file);
+    if (present.equals(bytes)) return 'already-stored';
+    const { name, path, systemIdentifier, signal } = file;
+    const conflict = { name, key, sha256: sha256Of(bytes), storedSha256: sha256Of(present), path, systemIdentifier, closedAt };
+    throw await conflictError(this.#store, conflict, { stored, extension: codec.extension, signal });
   }
 
-  /** SHA-256 of the uncompressed content that is stored: as its metadata says or, in other tools' objects, of the content itself. */
-  async #storedSha256(key: string, file: WalPush): Promise<string> {
-    const info = await this.#store.head(key, signalOption(file.signal));
-    const recorded = info?.metadata?.[sha256MetadataName];
-    if (recorded !== undefined) return recorded;
+  async #whyForeign(bytes: Buffer, file: WalPush): Promise<string | undefined> {
+    const header = walFileKind(file.name) === 'segment' ? readWalHeader(bytes) : undefined;
+    if (header === undefined) return undefined;
+    return await this.#timelines.whyForeign({ name: file.name, path: file.path, header, segmentBytes: this.#options.segmentBytes });
+  }
+
+  /** What the archive holds under the name that was to be written. */
+  async #presentContent(key: string, file: WalPush): Promise<Buffer> {
     const object = await this.#store.get(key, signalOption(file.signal));
     if (object === undefined) throw vanished(this.#store.url, key);
-    return sha256Of(await this.#content(object, file.name));
+    return await this.#content(object, file.name);
   }
 
   async #open(name: string, signal: AbortSignal | undefined): Promise<ObjectBody | undefined> {
@@ -248,6 +254,8 @@ class StoredWal implements WalArchive {
     const maximumBytes = this.#maximumBytes(name);
     const read = this.#readerOf(object);
     const stored = await collect(object.body, maximumBytes + compressionOverheadBytes, key);
+    const recorded = object.info.metadata?.[storedSha256MetadataName];
+    if (recorded !== undefined && recorded !== sha256Of(stored)) throw damaged(key, `the SHA-256 of its bytes is not ${recorded}`);
     try {
       return await collected(read([stored]), maximumBytes);
     } catch (error) {
@@ -298,12 +306,6 @@ async function collected(chunks: AsyncIterable<Buffer>, maximumBytes = Infinity)
 
 function sha256Of(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
-}
-
-function refused(file: WalPush, reason: string): WalkbackError {
-  return new WalkbackError('WAL_REFUSED', `${file.path} is not the WAL file ${file.name} of this cluster: ${reason}.`, {
-    facts: { name: file.name, path: file.path },
-  });
 }
 
 /** Listed or refused as existing a moment ago, absent now: nothing is proven, so it is asked again. */

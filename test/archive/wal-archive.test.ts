@@ -1,9 +1,11 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createWalArchive } from '../../src/archive/wal-archive.ts';
 import { readWalHeader, whyNotSegment } from '../../src/archive/wal-page.ts';
-import type { ObjectStore } from '../../src/storage/object-store.ts';
+import { unsealJson } from '../../src/archive/documents/sealed-json.ts';
+import type { WalkbackError } from '../../src/domain/errors.ts';
+import { type ObjectStore, readObject } from '../../src/storage/object-store.ts';
 import { keysOf, storeIn, temporaryDirectory, watched } from './support/temporary.ts';
 import { type HeaderFaults, segmentBytes, systemIdentifier, walSegment } from './support/wal.ts';
 
@@ -60,6 +62,59 @@ describe('WalArchive', () => {
     await expect(push(other)).rejects.toMatchObject({ code: 'WAL_CONFLICT', facts: { key: `wal_005/${name}.zst` } });
     await archive.fetch({ name, destination });
     expect((await readFile(destination)).equals(bytes)).toBe(true);
+  });
+
+  it('push keeps refused content aside, once, with what is known of both, and never so much that it fills the archive', async () => {
+    await using directory = await temporaryDirectory();
+    const { push, store } = await setUp(directory.path);
+    const bytes = walSegment({ name });
+    await push(bytes);
+    const refuse = async (number: number) => {
+      const other = Buffer.from(bytes);
+      other.write(`other ${number}`, 100_000);
+      return await push(other).catch((error: WalkbackError) => error.facts['keptAs']);
+    };
+    const keptAs = await refuse(0);
+    expect(keptAs).toMatch(/^walkback_001\/conflicts\/[0-9A-F]{24}\.[0-9a-f]{64}\.zst$/);
+    expect(await refuse(0)).toBe(keptAs);
+    const keys = await keysOf(store, 'walkback_001/conflicts/');
+    expect(keys).toEqual([`${String(keptAs).slice(0, -4)}.json`, keptAs]);
+    const document = unsealJson((await readObject(store, keys[0]!, { maximumBytes: 10_000 }))!.toString());
+    expect(JSON.parse(document)).toMatchObject({ name, key: `wal_005/${name}.zst`, systemIdentifier, host: expect.any(String) });
+    for (let number = 1; number < 64; number += 1) expect(await refuse(number)).toMatch(/^walkback_001/);
+    expect(await refuse(64)).toContain('64 are kept already');
+    expect(await keysOf(store, 'walkback_001/conflicts/')).toHaveLength(128);
+  });
+
+  describe('on a timeline that forked off', () => {
+    const history = '1\t1/380000\tno recovery target specified\n';
+    const setUpTimeline = async (path: string, archived: string) => {
+      const set = await setUp(path);
+      await set.push(Buffer.from(archived), '00000002.history');
+      await writeFile(join(dirname(set.path), '00000002.history'), history);
+      return set;
+    };
+
+    it('push takes the segment of the fork, and what comes after it', async () => {
+      await using directory = await temporaryDirectory();
+      const { push } = await setUpTimeline(directory.path, history);
+      expect(await push(walSegment({ name }, { timeline: 1 }))).toBe('stored');
+      expect(await push(walSegment({ name: '000000020000000100000004' }), '000000020000000100000004')).toBe('stored');
+    });
+
+    it.each<readonly [string, string, string, HeaderFaults, string]>([
+      ['timeline is another server’s', name, '1\t1/300000\tby another server\n', {}, 'is another server'],
+      ['position comes before the fork', '000000020000000100000002', history, {}, 'begins at 1/380000, after it'],
+      ['header is older than the fork', '000000020000000100000004', history, { timeline: 1 }, 'but 2 began before it'],
+    ])('push refuses a segment whose %s', async (_title, segment, archived, faults, reason) => {
+      await using directory = await temporaryDirectory();
+      const { push, store } = await setUpTimeline(directory.path, archived);
+      await expect(push(walSegment({ name: segment }, faults), segment)).rejects.toMatchObject({
+        code: 'WAL_REFUSED',
+        message: expect.stringContaining(reason),
+      });
+      expect(await keysOf(store, 'wal_005/')).toEqual(['wal_005/00000002.history.zst']);
+    });
   });
 
   it('push compares content when the stored object is of another tool and has no metadata', async () => {
