@@ -28,8 +28,13 @@ const clusterStatusSchema = z.object({
   archiveUrl: z.string(),
   /** Files that PostgreSQL waits to see archived. */
   backlogCount: z.number(),
+  backlogBytes: z.number(),
   /** Age of the oldest of them; null when there is none. */
   oldestBacklogAgeMs: z.number().nullable(),
+  /** Room that the file system of pg_wal has left; null when it does not tell. */
+  pgWalFreeBytes: z.number().nullable(),
+  /** A sentence for each threshold that is passed. */
+  alarms: z.array(z.string()),
   lastArchivedName: z.string().nullable(),
   /** RFC 3339, UTC. */
   lastArchivedTime: z.string().nullable(),

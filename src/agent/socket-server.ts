@@ -1,11 +1,12 @@
 /** A unix socket that takes one line of JSON and answers with one. */
 import { once } from 'node:events';
-import { lstat, mkdir, rm } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { mkdir } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { WalkbackError, messageOf } from '../domain/errors.ts';
+import { messageOf } from '../domain/errors.ts';
 import { type AgentReply, type AgentRequest, requestMaximumBytes, requestSchema } from './protocol.ts';
+import { claimSocket, inodeOfSocket, provisionalNameOf, releaseSocket } from './socket-claim.ts';
 
 /** PostgreSQL asks one thing at a time for each server; more connections than this is a fault somewhere. */
 const connectionsMaximum = 128;
@@ -27,7 +28,6 @@ export interface SocketServer {
  */
 export async function listenOnSocket(socketPath: string, handler: RequestHandler): Promise<SocketServer> {
   await mkdir(dirname(socketPath), { recursive: true, mode: 0o700 });
-  await removeStaleSocket(socketPath);
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -35,8 +35,13 @@ export async function listenOnSocket(socketPath: string, handler: RequestHandler
     void serve(socket, handler);
   });
   server.maxConnections = connectionsMaximum;
-  await listenPrivately(server, socketPath);
-  return { close: (graceMs) => closeServer(server, sockets, graceMs) };
+  const inode = await listenUnder(server, socketPath);
+  return {
+    close: async (graceMs) => {
+      await releaseSocket(socketPath, inode);
+      await closeServer(server, sockets, graceMs);
+    },
+  };
 }
 
 async function serve(socket: Socket, handler: RequestHandler): Promise<void> {
@@ -85,36 +90,18 @@ function readLine(socket: Socket): Promise<string | undefined> {
   });
 }
 
-async function removeStaleSocket(socketPath: string): Promise<void> {
-  const stats = await lstat(socketPath).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (stats === undefined) return;
-  if (!stats.isSocket()) {
-    throw new WalkbackError('INVALID_CONFIGURATION', `${socketPath} exists and is not a socket.`, {
-      hint: 'Name another path as host.socket, or remove the file.',
-    });
-  }
-  if (await somebodyAnswers(socketPath)) {
-    throw new WalkbackError('ALREADY_RUNNING', `An agent answers on ${socketPath} already.`, {
-      hint: 'Stop it first, or give this one a socket and a state directory of its own.',
-    });
-  }
-  await rm(socketPath, { force: true });
-}
-
-async function somebodyAnswers(socketPath: string): Promise<boolean> {
-  const socket = connect(socketPath);
+/** @returns the inode of the socket */
+async function listenUnder(server: Server, socketPath: string): Promise<bigint | undefined> {
+  const provisional = provisionalNameOf(socketPath);
+  await listenPrivately(server, provisional);
   try {
-    await once(socket, 'connect');
-    return true;
+    const inode = await inodeOfSocket(provisional);
+    await claimSocket(provisional, socketPath);
+    return inode;
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ECONNREFUSED' || code === 'ENOENT') return false;
+    // Closing removes the provisional name.
+    server.close();
     throw error;
-  } finally {
-    socket.destroy();
   }
 }
 

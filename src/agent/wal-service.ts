@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import type { AgentLog } from './agent-log.ts';
 import type { AgentReply, AgentRequest, AgentStatus } from './protocol.ts';
+import type { ArchivingThresholds } from './push/archiving-alarms.ts';
 import { acknowledgementsPathOf } from './push/acknowledgements.ts';
 import { ClusterPusher } from './push/cluster-pusher.ts';
 import {
@@ -44,6 +45,10 @@ export interface WalServiceOptions {
   readonly pushPatience?: Patience;
   /** How long a fetch is tried again within. @default 5 min in all */
   readonly fetchPatience?: Partial<Patience>;
+  /** Beyond which archiving raises an alarm. */
+  readonly archivingThresholds?: ArchivingThresholds;
+  /** How often they are looked at. @default 15 s */
+  readonly lookoutIntervalMs?: number;
   /** @default 10 s */
   readonly closeGraceMs?: number;
 }
@@ -169,13 +174,15 @@ class SocketWalService implements WalService {
 
   /** The former one's acknowledgements speak of its archive, so it ends before the new one begins. */
   async #serveCluster(registration: ClusterRegistration): Promise<void> {
-    const { log, pushPatience, pushAheadCount, stateDirectory } = this.#options;
+    const { log, pushPatience, pushAheadCount, stateDirectory, archivingThresholds, lookoutIntervalMs } = this.#options;
     await this.#clusters.get(registration.name)?.close();
     const pusher = new ClusterPusher(registration, {
       openFiles: this.#opener(registration),
       log,
       acknowledgementsPath: acknowledgementsPathOf(stateDirectory, registration.name),
       ...(pushPatience === undefined ? {} : { patience: pushPatience }),
+      ...(archivingThresholds === undefined ? {} : { thresholds: archivingThresholds }),
+      ...(lookoutIntervalMs === undefined ? {} : { lookoutIntervalMs }),
       ...(pushAheadCount === undefined ? {} : { pushAheadCount }),
     });
     this.#clusters.set(registration.name, pusher);

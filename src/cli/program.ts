@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addArchiveCommands } from './commands/archive.ts';
+import { addArchiveStatusCommand } from './commands/archive-status.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addProbeCommand } from './commands/probe.ts';
 import { addProofCommands } from './commands/proof.ts';
@@ -24,6 +25,7 @@ export function createProgram(): Command {
     .exitOverride();
   addProcessCommands(program);
   addArchiveCommands(program);
+  addArchiveStatusCommand(program);
   addProbeCommand(program);
   addProofCommands(program);
   addRetentionCommands(program);

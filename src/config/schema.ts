@@ -53,6 +53,17 @@ const hostOptions = z.strictObject({
     .string()
     .default('localhost')
     .describe('listen_addresses of a restored cluster when it is opened to clients, unless the request says otherwise.'),
+  wal_backlog_warn_segments: z
+    .int()
+    .min(1)
+    .default(64)
+    .describe('An alarm is raised when so many WAL files wait to be archived. None is ever dropped.'),
+  wal_backlog_warn_age_seconds: z.int().min(1).default(600).describe('An alarm is raised when a WAL file waits for so long, in seconds.'),
+  pg_wal_free_warn_mib: z
+    .int()
+    .min(0)
+    .default(2048)
+    .describe('An alarm is raised when the disk of pg_wal has less room than this, in MiB.'),
   wal_fetch_patience_seconds: z
     .int()
     .min(1)

@@ -47,6 +47,11 @@ export async function runAgent({ loaded, log, signal, onReady }: RunProcessOptio
       return { push: (file) => archive.push(file), fetch: (file) => archive.fetch(file) };
     },
     log,
+    archivingThresholds: {
+      backlogCount: host.walBacklogWarnSegments,
+      oldestAgeMs: host.walBacklogWarnAgeSeconds * 1000,
+      freeBytes: host.pgWalFreeWarnMib * mebibyte,
+    },
     fetchPatience: { totalMs: host.walFetchPatienceSeconds * 1000 },
   });
   await registerClusters(configuration, walService, log);

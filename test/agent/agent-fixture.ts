@@ -1,7 +1,7 @@
 /** A WAL service on a real socket, with an archive in memory whose faults a test decides, and data directories as PostgreSQL lays them out. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -124,6 +124,14 @@ export class AgentFixture implements AsyncDisposable {
   async writeReady(name: string, content = `bytes of ${name}`): Promise<void> {
     await writeFile(join(this.dataDirectory, 'pg_wal', name), content);
     await writeFile(join(this.dataDirectory, 'pg_wal', 'archive_status', `${name}.ready`), '');
+  }
+
+  /** What PostgreSQL does once it was told that the files are archived. */
+  async markDone(...numbers: number[]): Promise<void> {
+    for (const number of numbers) {
+      const status = join(this.dataDirectory, 'pg_wal', 'archive_status', segment(number));
+      await rename(`${status}.ready`, `${status}.done`);
+    }
   }
 
   /** Archives bytes without the agent. */

@@ -110,10 +110,7 @@ describe('the shell of archive_command', () => {
 
   it('leaves no link to a file that PostgreSQL knows to be archived', async () => {
     await using fixture = await withSecondAcknowledged();
-    for (const number of [1, 2]) {
-      const status = join(fixture.dataDirectory, 'pg_wal', 'archive_status', segment(number));
-      await rename(`${status}.ready`, `${status}.done`);
-    }
+    await fixture.markDone(1, 2);
     await vi.waitFor(async () => expect(await readdir(fixture.acknowledgements)).toEqual([]));
   });
 });

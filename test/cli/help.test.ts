@@ -11,6 +11,7 @@ describe('createProgram', () => {
         'abort',
         'advance',
         'agent',
+        'archive-status',
         'backup',
         'backup-mark',
         'backups',

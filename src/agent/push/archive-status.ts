@@ -29,6 +29,8 @@ function nameBefore(suffix: string, entry: string | undefined): string | undefin
 /** What waits to be archived. */
 export interface Backlog {
   readonly count: number;
+  /** How many of them are whole segments. */
+  readonly segmentCount: number;
   /** Age of the first in line; null when nothing waits. */
   readonly oldestAgeMs: number | null;
 }
@@ -49,7 +51,8 @@ export async function readBacklog(dataDirectory: string): Promise<Backlog> {
   const names = await allReadyNames(dataDirectory);
   const oldest = names.sort()[0];
   const since = oldest === undefined ? undefined : await readySince(dataDirectory, oldest);
-  return { count: names.length, oldestAgeMs: since === undefined ? null : Math.max(0, Date.now() - since) };
+  const segmentCount = names.filter((name) => walFileKind(name) === 'segment').length;
+  return { count: names.length, segmentCount, oldestAgeMs: since === undefined ? null : Math.max(0, Date.now() - since) };
 }
 
 async function allReadyNames(dataDirectory: string): Promise<string[]> {

@@ -1,6 +1,6 @@
 /** Archives the WAL of one cluster: what PostgreSQL asks for, and ahead of it what it will ask for next. */
 import { type FSWatcher } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { access, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
 import { walFileKind } from '../../domain/wal-segment.ts';
@@ -15,6 +15,7 @@ import type { WalFiles } from '../wal-files.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import { readBacklog } from './archive-status.ts';
 import { fileIdentity, missingFile } from './file-identity.ts';
+import { AlarmLog, archivingAlarms, archivingThresholdDefaults, type ArchivingThresholds } from './archiving-alarms.ts';
 import { PushAhead } from './push-ahead.ts';
 
 /**
@@ -22,6 +23,9 @@ import { PushAhead } from './push-ahead.ts';
  * (pgarch.c: NUM_ARCHIVE_RETRIES, PGARCH_AUTOWAKE_INTERVAL); trying within ends an outage sooner.
  */
 const pushPatience: Patience = { totalMs: 30_000, firstDelayMs: 250, maximumDelayMs: 5_000 };
+
+/** Reading a list of a hundred thousand files costs a tenth of a second. */
+const lookoutIntervalMs = 15_000;
 
 /** What a pusher works with. */
 export interface ClusterPusherOptions {
@@ -32,6 +36,10 @@ export interface ClusterPusherOptions {
   /** @default 30 s in all */
   readonly patience?: Patience;
   readonly pushAheadCount?: number;
+  /** When a person is told. */
+  readonly thresholds?: ArchivingThresholds;
+  /** How often the thresholds are looked at. @default 15 s */
+  readonly lookoutIntervalMs?: number;
 }
 
 /** One for each registered cluster. */
@@ -41,10 +49,12 @@ export class ClusterPusher {
   readonly #runs = new SharedRuns<void>();
   readonly #ahead: PushAhead;
   readonly #acknowledgements: Acknowledgements;
+  readonly #alarmLog: AlarmLog;
   readonly #closing = new AbortController();
   /** Names that the shell waits for. */
   readonly #wanted = new Map<string, Promise<void>>();
   #watcher: FSWatcher | undefined;
+  #lookout: NodeJS.Timeout | undefined;
   #lastArchived: { readonly name: string; readonly time: string } | undefined;
   #lastError: Failure | undefined;
 
@@ -53,6 +63,7 @@ export class ClusterPusher {
     const { dataDirectory } = registration;
     const { log, acknowledgementsPath } = options;
     this.#options = options;
+    this.#alarmLog = new AlarmLog(log, registration.name);
     this.#acknowledgements = new Acknowledgements({ publicPath: acknowledgementsPath, dataDirectory, log });
     this.#ahead = new PushAhead({
       dataDirectory,
@@ -67,6 +78,7 @@ export class ClusterPusher {
 
   /** Answers from now on what the shell of archive_command asks by files. */
   async open(): Promise<void> {
+    this.#lookout = setInterval(() => void this.status(), this.#options.lookoutIntervalMs ?? lookoutIntervalMs).unref();
     await this.#acknowledgements.open();
     const { directory } = this.#acknowledgements;
     if (directory === undefined) return;
@@ -96,18 +108,26 @@ export class ClusterPusher {
   }
 
   async status(): Promise<ClusterStatus> {
-    const { name, dataDirectory, archiveUrl } = this.registration;
+    const { name, dataDirectory, archiveUrl, segmentBytes } = this.registration;
     const backlog = await readBacklog(dataDirectory).catch((error: unknown) => {
       // A data directory that is not there must not hide the state of the other clusters.
       this.#fail('archive_status', error);
-      return { count: 0, oldestAgeMs: null };
+      return { count: 0, segmentCount: 0, oldestAgeMs: null };
     });
+    const state = {
+      backlogCount: backlog.count,
+      oldestBacklogAgeMs: backlog.oldestAgeMs,
+      pgWalFreeBytes: await freeBytesOf(join(dataDirectory, 'pg_wal')),
+    };
+    const alarms = archivingAlarms(state, this.#options.thresholds ?? archivingThresholdDefaults);
+    this.#alarmLog.note(alarms);
     return {
       name,
       dataDirectory,
       archiveUrl,
-      backlogCount: backlog.count,
-      oldestBacklogAgeMs: backlog.oldestAgeMs,
+      ...state,
+      backlogBytes: backlog.segmentCount * segmentBytes,
+      alarms: [...alarms],
       lastArchivedName: this.#lastArchived?.name ?? null,
       lastArchivedTime: this.#lastArchived?.time ?? null,
       lastError: this.#lastError ?? null,
@@ -117,6 +137,7 @@ export class ClusterPusher {
   /** Ends all pushes and takes the acknowledgements back. Resolves when no push is under way. */
   async close(reason?: Error): Promise<void> {
     this.#closing.abort(reason);
+    clearInterval(this.#lookout);
     this.#watcher?.close();
     await this.#ahead.close();
     await this.#runs.settle();
@@ -201,5 +222,15 @@ export class ClusterPusher {
     const code = error instanceof WalkbackError ? error.code : 'INTERNAL';
     this.#lastError = { code, message: messageOf(error), time: new Date().toISOString() };
     this.#options.log.error({ cluster: this.registration.name, name, code, reason: messageOf(error) }, 'A WAL file was not archived.');
+  }
+}
+
+/** Null when the directory is not there; its reason is in the status already. */
+async function freeBytesOf(directory: string): Promise<number | null> {
+  try {
+    const { bavail, bsize } = await statfs(directory);
+    return bavail * bsize;
+  } catch {
+    return null;
   }
 }

@@ -69,7 +69,11 @@ export class PushAhead {
   }
 
   resume(): void {
+    if (!this.#isPaused) return;
     this.#isPaused = false;
+    // What failed, or was passed over meanwhile, is in no queue any more.
+    this.#hasUnreadNames = true;
+    void this.#topUp();
   }
 
   /** PostgreSQL has asked by our command: starts pushes until enough are under way. */
