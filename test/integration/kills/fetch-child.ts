@@ -8,7 +8,7 @@ import { watched } from '../../archive/support/temporary.ts';
 
 const [archive = '', backup = '', into = '', steps = '0', delayMs = '0'] = process.argv.slice(2);
 /** Small, so that there are many instants to be killed at. */
-const pieceBytes = 8 * 1024;
+const pieceBytes = 256;
 let leftSteps = Number(steps);
 
 function step(): void {
