@@ -112,7 +112,7 @@ describe('restore inputs that are refused before anything is started', () => {
   it('a missing option is refused as usage, with a document under --json', async () => {
     const outcome = await runCli(site, ['restore', demoCluster, '--json']);
     expect([outcome.exitCode, errorCodeOf(outcome)]).toEqual([2, 'INVALID_REQUEST']);
-    expect(outcome.stderr).toContain("required option '--to <instant>' not specified");
+    expect(outcome.stderr).toContain("required option '--to <target>' not specified");
   });
 
   it('Temporal down is told within seconds', async () => {
