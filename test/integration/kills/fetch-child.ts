@@ -13,8 +13,10 @@ let leftSteps = Number(steps);
 
 function step(): void {
   leftSteps -= 1;
-  // By a timer: then it may be amid a sync, a rename or a record, and not only where bytes arrive.
-  if (leftSteps === 0) setTimeout(() => process.kill(process.pid, 'SIGKILL'), Number(delayMs));
+  if (leftSteps !== 0) return;
+  // By a timer it may be amid a sync, a rename or a record too, and not only where bytes arrive.
+  if (delayMs === '0') process.kill(process.pid, 'SIGKILL');
+  else setTimeout(() => process.kill(process.pid, 'SIGKILL'), Number(delayMs));
 }
 
 async function* stepwise(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
