@@ -65,6 +65,8 @@ export interface HostDependencies {
   readonly runDirectory: string;
   readonly installations: InstallationSearch;
   readonly listenAddresses: string;
+  /** Room that a restore leaves free beyond base backup and WAL: temporary files, logs, the new timeline's first segments. */
+  readonly diskMarginBytes: number;
   readonly operatingSystemUser: string;
 }
 

@@ -1,21 +1,19 @@
 /** Activities of a restore on the host where it lands, up to the start of the server. */
-import { createServer } from 'node:net';
-import { mkdir, statfs } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
-import { dirname, join } from 'node:path';
-import { resolveSecretReference } from '../agent/secret-reference.ts';
+import { join } from 'node:path';
 import { restoreCommand } from '../agent/commands.ts';
 import { prefetchDirectoryOf } from '../agent/restore/restore-fetcher.ts';
-import { assertWritable } from '../archive/encryption.ts';
 import { fetchBaseBackup } from '../archive/base-backup-fetch.ts';
 import type { FetchProgress } from '../archive/fetch/progress.ts';
 import { waitingForRoom } from '../archive/fetch/room-wait.ts';
 import { majorOf } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
-import { segmentCountOf } from '../domain/recovery-plan.ts';
+import { errorOfChecks } from '../domain/plan-check.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
+import { restoreWorkflowId } from '../domain/workflow-ids.ts';
 import { readControlData } from '../postgres/control-data.ts';
-import { createDataDirectory, inspectDataDirectory, makeUnbootable } from '../postgres/data-directory.ts';
+import { createDataDirectory, makeUnbootable } from '../postgres/data-directory.ts';
 import { installationFor, type PostgresInstallation } from '../postgres/installations.ts';
 import { startServer, stopServer } from '../postgres/process-control.ts';
 import { configureRecovery, launchLogFile } from '../postgres/recovery-settings.ts';
@@ -23,17 +21,15 @@ import { readMarker, restoreDirectoryOf, updateMarker } from '../postgres/restor
 import { temporaryRolePrefix } from '../postgres/roles.ts';
 import { type ActivityStep, runActivity } from './activity.ts';
 import type { HostDependencies } from './dependencies.ts';
+import { inspectHost } from './host-inspection.ts';
 import type { HostActivities, HostCheck, RestoreJob } from './types.ts';
 
 const startTimeoutMs = 10 * 60_000;
 const stopTimeoutMs = 2 * 60_000;
-/** Room beyond base backup and WAL: temporary files, logs, the new timeline's first segments. */
-const diskMarginBytes = 256 * 1024 * 1024;
-/** Replay keeps about two checkpoints of WAL in pg_wal, beside what is fetched ahead. */
-const walWindowSegments = 32;
 
 type RestoreActivities = Pick<
   HostActivities,
+  | 'inspectHost'
   | 'checkHost'
   | 'releaseClaim'
   | 'createDataDirectory'
@@ -47,7 +43,12 @@ type RestoreActivities = Pick<
 /** Makes the part of the host activities that brings a data directory to its start. */
 export function createRestoreActivities(dependencies: HostDependencies): RestoreActivities {
   return {
-    checkHost: ({ request, job }) => runActivity(() => checkHost(dependencies, request, job)),
+    inspectHost: ({ request, archiveUrl, plan }) =>
+      runActivity(({ signal }) => {
+        const restoreId = restoreWorkflowId(request.host, request.dataDirectory);
+        return inspectHost(dependencies, { restoreId, request, archiveUrl, plan, signal });
+      }),
+    checkHost: (input) => runActivity(({ signal }) => checkHost(dependencies, input, signal)),
     releaseClaim: (job) =>
       runActivity(async () => {
         await dependencies.restoredClusters.release(job.restoreId);
@@ -123,99 +124,32 @@ export async function assertOurs(job: RestoreJob): Promise<void> {
   });
 }
 
-async function checkHost(dependencies: HostDependencies, request: CompleteRestoreRequest, job: RestoreJob): Promise<HostCheck> {
-  // The restored cluster archives from its first segment on.
-  assertWritable(dependencies.cipher);
-  const state = await inspectDataDirectory(job.dataDirectory);
-  if (state.kind === 'running' || (state.kind === 'marked' && state.running)) {
-    throw new WalkbackError('DATA_DIRECTORY_IN_USE', `A server runs on ${job.dataDirectory}.`, {
-      facts: { dataDirectory: job.dataDirectory },
-    });
-  }
-  if (state.kind === 'occupied' || state.kind === 'marked') {
-    throw new WalkbackError('DATA_DIRECTORY_NOT_EMPTY', `${job.dataDirectory} is not empty.`, {
-      facts: { dataDirectory: job.dataDirectory },
-    });
-  }
-  assertNameFree(dependencies, job);
-  await assertPortFree(job.port);
-  for (const swap of request.roles) {
-    if (swap.password.kind === 'file') await resolveSecretReference(`file:${swap.password.path}`);
-    if (swap.oldPasswordFile !== undefined) await resolveSecretReference(`file:${swap.oldPasswordFile}`);
-  }
-  const installation = await installationOf(dependencies, job);
-  const { freeBytes, neededBytes } = await assertRoom(job);
-  const { restoreId, name, dataDirectory, port, adminRole, database } = job;
-  const socketDirectory = socketDirectoryOf(dependencies, job);
-  const claimedAt = new Date().toISOString();
+/** Refuses before any work, or claims what the restore takes on this host. */
+async function checkHost(
+  dependencies: HostDependencies,
+  { request, job }: { readonly request: CompleteRestoreRequest; readonly job: RestoreJob },
+  signal: AbortSignal,
+): Promise<HostCheck> {
+  const { restoreId, name, dataDirectory, port, adminRole, database, archiveUrl, plan } = job;
+  const { checks, installation, disk } = await inspectHost(dependencies, { restoreId, request, archiveUrl, plan, signal });
+  const refusal = errorOfChecks(checks);
+  if (refusal !== undefined) throw refusal;
+  if (installation === null || disk === null)
+    throw new TypeError('an inspection with a plan and without a refusal knows programs and disk');
   await dependencies.restoredClusters.claim({
     name,
     restoreId,
     state: 'restoring',
-    claimedAt,
+    claimedAt: new Date().toISOString(),
     dataDirectory,
     port,
-    socketDirectory,
+    socketDirectory: socketDirectoryOf(dependencies, job),
     adminRole,
     database,
     archiveUrl: job.childArchiveUrl,
   });
+  const { freeBytes, neededBytes } = disk;
   return { postgresVersion: installation.version, binDirectory: installation.binDirectory, freeBytes, neededBytes };
-}
-
-/** The name of a configured cluster stands for its archive and its archive_command too, whether it has used them yet or not. */
-function assertNameFree(dependencies: HostDependencies, { name, dataDirectory }: RestoreJob): void {
-  try {
-    const known = dependencies.clusterOf(name);
-    if (known.dataDirectory === dataDirectory) return;
-    throw new WalkbackError('NAME_IN_USE', `The name "${name}" is that of a cluster on ${known.dataDirectory}.`, { facts: { name } });
-  } catch (error) {
-    // Nobody has the name.
-    if (!(error instanceof WalkbackError) || error.code !== 'UNKNOWN_CLUSTER') throw error;
-  }
-}
-
-async function assertPortFree(port: number): Promise<void> {
-  for (const host of ['127.0.0.1', '0.0.0.0']) {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const server = createServer();
-    server.once('error', reject);
-    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve()));
-    try {
-      await promise;
-    } catch (cause) {
-      const { code } = cause as NodeJS.ErrnoException;
-      if (code === 'EACCES')
-        throw new WalkbackError('INVALID_REQUEST', `The agent may not listen on port ${port}.`, {
-          hint: 'Choose a port above 1023.',
-          cause,
-        });
-      throw new WalkbackError('PORT_IN_USE', `Port ${port} is taken on this host.`, { facts: { port }, cause });
-    }
-  }
-}
-
-async function assertRoom(job: RestoreJob): Promise<{ freeBytes: number; neededBytes: number }> {
-  const parent = await nearestExisting(job.dataDirectory);
-  const { bavail, bsize } = await statfs(parent);
-  const freeBytes = bavail * bsize;
-  const walBytes = Math.min(segmentCountOf(job.plan.view), walWindowSegments) * job.plan.walSegmentBytes;
-  const { uncompressedBytes, restoredBytes = uncompressedBytes } = job.plan.backup;
-  const neededBytes = restoredBytes + walBytes + diskMarginBytes;
-  if (freeBytes >= neededBytes) return { freeBytes, neededBytes };
-  throw new WalkbackError('NOT_ENOUGH_DISK', `${parent} has ${freeBytes} bytes free; the restore needs about ${neededBytes}.`, {
-    facts: { freeBytes, neededBytes },
-  });
-}
-
-async function nearestExisting(path: string): Promise<string> {
-  try {
-    await statfs(path);
-    return path;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || path === '/') throw error;
-    return await nearestExisting(dirname(path));
-  }
 }
 
 async function fetch(

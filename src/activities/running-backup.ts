@@ -6,12 +6,15 @@ import { chooseParent, type IncrementalParent } from '../archive/push/parent-bac
 import type { PushProgress } from '../archive/push/part-upload.ts';
 import type { UnfinishedBackups } from '../archive/unfinished-backups.ts';
 import { describeDamage } from '../domain/base-backup.ts';
+import { WalkbackError } from '../domain/errors.ts';
+import type { SourceRecord } from '../domain/source-record.ts';
 import { formatLsn, parseLsn } from '../domain/lsn.ts';
 import { segmentNumberBefore, walSegmentName } from '../domain/wal-segment.ts';
 import { type BackupSession, startBackupSession } from '../postgres/backup-session.ts';
 import { readClusterBytes } from '../postgres/cluster-size.ts';
 import { connectServer } from '../postgres/connection.ts';
 import { readControlData } from '../postgres/control-data.ts';
+import { readSourceRecord } from '../postgres/source-record.ts';
 import { readWalSummaries } from '../postgres/wal-summaries.ts';
 import type { HostCluster, HostDependencies } from './dependencies.ts';
 import type { ActivityProgress, BackupJob, CopiedBaseBackup } from './types.ts';
@@ -117,6 +120,7 @@ async function uploadOptions(dependencies: HostDependencies, { job, cluster, ses
     manifestChecksum: dependencies.manifestChecksum,
     onDamage: dependencies.onDamagedPages,
     expectedBytes: await readClusterBytes(connection),
+    source: await sourceRecordOf(cluster, signal),
     stop: () => session.stop(),
   };
   if (job.kind !== 'incremental') return { ...common, start, fullBecause: null };
@@ -134,6 +138,17 @@ async function uploadOptions(dependencies: HostDependencies, { job, cluster, ses
     const range = { timeline: session.timeline, fromLsn: formatLsn(origin.startLsn), toLsn: session.startLsn };
     const isComplete = await readWalSummaries(connection, range, (block) => changed.add(block));
     return isComplete && !changed.isTooLarge ? { changed } : {};
+  }
+}
+
+/** A backup is worth having without the record: then a restore checks its host against less. */
+async function sourceRecordOf({ server }: HostCluster, signal: AbortSignal): Promise<SourceRecord | undefined> {
+  try {
+    return await readSourceRecord({ ...server, signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof WalkbackError) return undefined;
+    throw error;
   }
 }
 

@@ -12,6 +12,7 @@ import type { BackupKind, BaseBackup } from '../domain/base-backup.ts';
 import type { SourceProof } from '../domain/early-end.ts';
 import type { CheckReport, LandingReport, RoleReport } from '../domain/landing-report.ts';
 import type { InsufficientSetting, RecoverySummary } from '../domain/recovery-events.ts';
+import type { PlanCheck } from '../domain/plan-check.ts';
 import type { RecoveryPlan } from '../domain/recovery-plan.ts';
 import type { RecoveryTarget, TargetTimeline } from '../domain/recovery-target.ts';
 import type { RestorePoint } from '../domain/restore-point.ts';
@@ -143,6 +144,25 @@ export interface HostCheck {
   readonly neededBytes: number;
 }
 
+/** Asks what stands in the way of a restore on the host. */
+export interface HostInspectionInput {
+  readonly request: CompleteRestoreRequest;
+  /** Of the source. */
+  readonly archiveUrl: string;
+  /** Null when none could be made: then only the place is looked at. */
+  readonly plan: RecoveryPlan | null;
+}
+
+/** What was found on the host; nothing was changed there. */
+export interface HostInspection {
+  /** In the order in which a restore would be refused. */
+  readonly checks: readonly PlanCheck[];
+  /** The programs that fit the backup; null when there are none, or without a plan. */
+  readonly installation: { readonly version: string; readonly binDirectory: string } | null;
+  /** Null without a plan. */
+  readonly disk: { readonly path: string; readonly freeBytes: number; readonly neededBytes: number } | null;
+}
+
 /** How recovery ended, as a value: the workflow decides. */
 export type RecoveryOutcome =
   | { readonly kind: 'promoted'; readonly landing: Landing }
@@ -192,6 +212,8 @@ export interface ArchivingState {
 /** Activities on a database host. */
 export interface HostActivities {
   /** Read-only. */
+  inspectHost(input: HostInspectionInput): Promise<Attempted<HostInspection>>;
+  /** Looks, and claims name and port; the same restore may claim again. */
   checkHost(input: { readonly request: CompleteRestoreRequest; readonly job: RestoreJob }): Promise<Attempted<HostCheck>>;
   /** Gives back what checkHost claimed for a restore that goes no further; doing it again changes nothing. */
   releaseClaim(job: RestoreJob): Promise<Attempted<null>>;

@@ -55,6 +55,13 @@ export class RestoredClusters {
    * @throws WalkbackError NAME_IN_USE, PORT_IN_USE, DATA_DIRECTORY_IN_USE naming who holds it
    */
   async claim(wanted: RestoredCluster): Promise<void> {
+    this.assertFree(wanted);
+    for (const own of this.list()) if (own.restoreId === wanted.restoreId && own.name !== wanted.name) await this.#remove(own.name);
+    await this.#save(wanted);
+  }
+
+  /** Only looks. @throws WalkbackError as claim, for what another restore has taken */
+  assertFree(wanted: Pick<RestoredCluster, 'name' | 'port' | 'dataDirectory' | 'restoreId'>): void {
     const others = this.list().filter((entry) => entry.restoreId !== wanted.restoreId);
     const refuse = (code: 'NAME_IN_USE' | 'PORT_IN_USE' | 'DATA_DIRECTORY_IN_USE', what: string, by: RestoredCluster) => {
       throw new WalkbackError(
@@ -68,8 +75,6 @@ export class RestoredClusters {
       if (other.port === wanted.port) refuse('PORT_IN_USE', `Port ${wanted.port}`, other);
       if (other.dataDirectory === wanted.dataDirectory) refuse('DATA_DIRECTORY_IN_USE', wanted.dataDirectory, other);
     }
-    for (const own of this.list()) if (own.restoreId === wanted.restoreId && own.name !== wanted.name) await this.#remove(own.name);
-    await this.#save(wanted);
   }
 
   /** Gives back what a restore took that did not come to its end. */

@@ -7,7 +7,7 @@ import type { UploadedBaseBackup } from './base-backup-push.ts';
 import { type BackupMetadata, stringifyMetadata } from './documents/metadata-json.ts';
 import { sealJson } from './documents/sealed-json.ts';
 import { putDocument, signalOption } from './documents/stored-document.ts';
-import { backupPrefix, manifestKey, metadataKey, sentinelKey } from './layout.ts';
+import { backupPrefix, manifestKey, metadataKey, sentinelKey, sourceRecordKey } from './layout.ts';
 import { type DeltaOrigin, stringifySentinel } from './sentinel.ts';
 
 /** A sentinel is a few hundred bytes; with a thousand tablespaces some more. */
@@ -66,7 +66,7 @@ export async function sweepOrphans(store: ObjectStore, name: string, options: { 
     removedCount += batch.length;
     batch = [];
   }
-  await store.delete([...batch, manifestKey(name)]);
+  await store.delete([...batch, manifestKey(name), sourceRecordKey(name)]);
   return removedCount + batch.length;
 }
 

@@ -2,6 +2,7 @@
 import { type BaseBackup, describeDamage, majorOf, type PageDamage } from '../domain/base-backup.ts';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { formatLsn, parseLsn } from '../domain/lsn.ts';
+import type { SourceRecord } from '../domain/source-record.ts';
 import { segmentNumberAt, type TimelineId, walSegmentName } from '../domain/wal-segment.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { sweepOrphans } from './base-backup-completion.ts';
@@ -23,6 +24,7 @@ import { type PushProgress, type UploadedParts, PartsUpload } from './push/part-
 import { ClosingObjects, type Closing } from './push/closing-objects.ts';
 import type { PackedFile, TarFile } from './push/tar-stream.ts';
 import type { DeltaOrigin } from './sentinel.ts';
+import { storeSourceRecord } from './source-records.ts';
 import { packIntoParts } from './tar-partition.ts';
 
 /** What pg_backup_start said, and what is known of the server. */
@@ -79,6 +81,8 @@ export interface UploadBaseBackupOptions {
   readonly changed?: ChangedBlocks;
   /** Bytes that the data directory is believed to hold, for progress. */
   readonly expectedBytes?: number;
+  /** What the source is like, for those who restore it. Default: nothing is recorded. */
+  readonly source?: SourceRecord | undefined;
 }
 
 /** What changes from one run of an upload to the next. */
@@ -169,6 +173,8 @@ export class BaseBackupUpload {
     const stop = await this.#stopped.get(this.#options.stop);
     const closing: Closing = { parts, control, start, stop };
     const objects = await this.#closing.upload(closing, signal);
+    const { source } = this.#options;
+    if (source !== undefined) await storeSourceRecord(store, start.name, { record: source, signal });
     const labelBytes = control.content.length + stop.labelFile.length + stop.tablespaceMap.length;
     const sizes = { uncompressedBytes: parts.contentBytes + labelBytes, objects };
     return {

@@ -111,6 +111,11 @@ export function manifestKey(backup: string): string {
   return `walkback_001/backups/${backup}.json`;
 }
 
+/** Ours: what the source of a backup was like. */
+export function sourceRecordKey(backup: string): string {
+  return `walkback_001/sources/${backup}.json`;
+}
+
 /** `part_001.tar.zst`; numbers begin at 1 and may have more than three digits. */
 export function partFileName(number: number, extension: string): string {
   return withExtension(`part_${String(number).padStart(3, '0')}.tar`, extension);

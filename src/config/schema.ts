@@ -64,6 +64,13 @@ const hostOptions = z.strictObject({
     .min(0)
     .default(2048)
     .describe('An alarm is raised when the disk of pg_wal has less room than this, in MiB.'),
+  free_disk_margin_mib: z
+    .int()
+    .min(0)
+    .default(256)
+    .describe(
+      'A restore is refused unless so much room remains beyond its base backup and WAL, in MiB: for temporary files, logs and what clients write.',
+    ),
   wal_fetch_patience_seconds: z
     .int()
     .min(1)

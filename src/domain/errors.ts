@@ -150,6 +150,12 @@ export const errorCatalogue = {
     title: 'An object of the archive does not fit the configured keys.',
     hint: 'Configure the key that the archive was written with (storage.libsodium_key_file and its transform, or storage.pgp_key_file). When other objects can be read, this one is damaged at its beginning.',
   },
+  LIBRARY_MISSING: {
+    category: 'refused',
+    retryable: false,
+    title: 'A library that the source uses is not installed on the host.',
+    hint: 'Install the packages of the named extensions for that PostgreSQL major, or restore with --allow-missing-libraries: what uses them then fails.',
+  },
   NOT_ENOUGH_DISK: {
     category: 'refused',
     retryable: false,

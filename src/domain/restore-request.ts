@@ -65,13 +65,15 @@ export interface RestoreRequest {
   /** What happens to login roles not named in `roles`. Default lock. */
   readonly otherLoginRoles?: 'lock' | 'keep';
   readonly checks?: readonly DataCheck[];
+  /** Restore although libraries of the source's extensions are not on the host. Default false. */
+  readonly allowMissingLibraries?: boolean;
 }
 
 /** A request with every default filled in. */
 export type CompleteRestoreRequest = Required<Omit<RestoreRequest, OptionalField>> & Pick<RestoreRequest, OptionalField>;
 
 /** Fields that stay away when they are not given. */
-type OptionalField = 'listenAddresses' | 'backup' | 'decisionWithinMinutes' | 'hostReturnsWithinMinutes';
+type OptionalField = 'listenAddresses' | 'backup' | 'decisionWithinMinutes' | 'hostReturnsWithinMinutes' | 'allowMissingLibraries';
 
 const listMaximum = 100;
 const sqlMaximumLength = 4096;
@@ -144,6 +146,7 @@ function problemsOf(request: RestoreRequest): string[] {
     'atTarget: there is nothing to pause at; replay to the latest ends in a promotion',
   );
   check(isOneOf(request.otherLoginRoles, ['lock', 'keep']), 'otherLoginRoles: lock or keep');
+  check(isFlag(request.allowMissingLibraries), 'allowMissingLibraries: true or false');
   check(
     isListOf(request.allowFrom, (network) => typeof network === 'string' && cidrPattern.test(network)),
     'allowFrom: networks in CIDR form, for example 10.0.0.0/8',
@@ -235,6 +238,10 @@ function isWait(minutes: number | undefined): boolean {
 function isTimeline(timeline: unknown): boolean {
   if (timeline === undefined || timeline === 'latest' || timeline === 'current') return true;
   return Number.isInteger(timeline) && Number(timeline) >= 1 && Number(timeline) <= timelineMaximum;
+}
+
+function isFlag(value: unknown): boolean {
+  return value === undefined || typeof value === 'boolean';
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -2,9 +2,8 @@
  * Which of the source's settings a restored cluster takes over. It is a list of what may, because a setting that names a file, a host, another
  * server or an archive does harm in a copy.
  */
-import { access } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Settings } from './configuration-file.ts';
+import { librariesIn, libraryIsInstalled } from './libraries.ts';
 
 const carriedNames: ReadonlySet<string> = new Set(
   `max_connections superuser_reserved_connections reserved_connections max_worker_processes max_wal_senders max_replication_slots
@@ -48,22 +47,37 @@ export interface CarriedSettings {
   readonly notCarried: readonly string[];
 }
 
-/**
- * Decides for each setting of the source.
- * @param binDirectory where the server's programs are: a library to preload has to be installed there too
- */
-export async function carrySettings(source: Settings, binDirectory: string): Promise<CarriedSettings> {
+/** What of this host decides. */
+interface CarryingHost {
+  /** Where the server's programs are: a library to preload has to be installed there too. */
+  readonly binDirectory: string;
+  /** A larger shared_buffers is not carried: the server would not start. */
+  readonly memoryBytes: number;
+}
+
+/** Decides for each setting of the source. */
+export async function carrySettings(source: Settings, { binDirectory, memoryBytes }: CarryingHost): Promise<CarriedSettings> {
   const carried = new Map<string, string>();
   const notCarried: string[] = [];
-  const libraries = await splitLibraries(source.get('shared_preload_libraries') ?? '', binDirectory);
+  const libraries = await splitLibraries(librariesIn(source.get('shared_preload_libraries') ?? ''), binDirectory);
   if (libraries.present.length > 0) carried.set('shared_preload_libraries', libraries.present.join(', '));
   notCarried.push(...libraries.absent.map((library) => `shared_preload_libraries: ${library}`));
   for (const [name, value] of source) {
     if (name === 'shared_preload_libraries') continue;
-    if (isCarried(name, libraries.present)) carried.set(name, value);
+    const isTooLarge = name === 'shared_buffers' && (bytesOfBuffers(value) ?? 0) >= memoryBytes;
+    if (isCarried(name, libraries.present) && !isTooLarge) carried.set(name, value);
     else notCarried.push(name);
   }
   return { carried, notCarried };
+}
+
+const unitBytes: Readonly<Record<string, number>> = { '': 8192, B: 1, kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3, TB: 1024 ** 4 };
+
+/** A number of pages, or a size with a unit (manual, section 20.1.1 "Parameter Names and Values"); undefined for what PostgreSQL does not take either. */
+function bytesOfBuffers(value: string): number | undefined {
+  const [, number, unit = ''] = /^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$/.exec(value) ?? [];
+  const factor = unitBytes[unit];
+  return number === undefined || factor === undefined ? undefined : Number(number) * factor;
 }
 
 function isCarried(name: string, libraries: readonly string[]): boolean {
@@ -72,11 +86,8 @@ function isCarried(name: string, libraries: readonly string[]): boolean {
   return carriedNames.has(name) || carriedPrefixes.some((prefix) => name.startsWith(prefix));
 }
 
-async function splitLibraries(list: string, binDirectory: string): Promise<{ present: string[]; absent: string[] }> {
-  const names = list
-    .split(',')
-    .map((name) => name.trim().replaceAll('"', ''))
-    .filter((name) => name !== '');
+/** Which libraries a restored cluster preloads, and which it does without: those that are not installed, and those that would run jobs of the source. */
+export async function splitLibraries(names: readonly string[], binDirectory: string): Promise<{ present: string[]; absent: string[] }> {
   const present: string[] = [];
   const absent: string[] = [];
   for (const name of names) {
@@ -84,19 +95,4 @@ async function splitLibraries(list: string, binDirectory: string): Promise<{ pre
     (usable ? present : absent).push(name);
   }
   return { present, absent };
-}
-
-/** $libdir lies beside the programs: Debian and PGDG have `../lib`, a plain build `../lib/postgresql`. */
-async function libraryIsInstalled(name: string, binDirectory: string): Promise<boolean> {
-  const file = `${name.replace(/^\$libdir\//, '').replace(/\.so$/, '')}.so`;
-  if (file.includes('/')) return false;
-  for (const directory of ['../lib/postgresql', '../lib']) {
-    try {
-      await access(join(binDirectory, directory, file));
-      return true;
-    } catch {
-      // Looked for in the next place; not being found anywhere is the answer false.
-    }
-  }
-  return false;
 }

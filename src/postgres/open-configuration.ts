@@ -6,6 +6,7 @@ import { carrySettings } from './carried-settings.ts';
 import { quoteHbaName, renderConfiguration, type Settings } from './configuration-file.ts';
 import { readControlData } from './control-data.ts';
 import { writeFileDurably } from '../files/durable-file.ts';
+import { inspectMachine } from './machine.ts';
 import { clusterNameOf, emptyAutoConfiguration, makePrivateDirectory, settingsOfControl } from './recovery-settings.ts';
 import { readSourceSettings } from './source-configuration.ts';
 
@@ -53,7 +54,7 @@ export async function openConfiguration(options: {
   const control = await readControlData(dataDirectory);
   const source = await readSourceSettings(dataDirectory);
   const ours = openSettings(settings);
-  const { carried, notCarried } = await carrySettings(source.settings, binDirectory);
+  const { carried, notCarried } = await carrySettings(source.settings, { binDirectory, memoryBytes: (await inspectMachine()).memoryBytes });
   await makePrivateDirectory(settings.socketDirectory);
   await writeFileDurably(join(dataDirectory, 'pg_hba.conf'), renderOpenHba(settings));
   await writeFileDurably(join(dataDirectory, 'pg_ident.conf'), renderIdent(settings));

@@ -77,6 +77,7 @@ export async function runAgent({ loaded, log, signal, onReady }: RunProcessOptio
     runDirectory: host.runDirectory,
     installations: { explicit: host.postgresBinDirectories },
     listenAddresses: host.listenAddresses,
+    diskMarginBytes: host.freeDiskMarginMib * mebibyte,
     operatingSystemUser: userInfo().username,
   });
   log.info({ socket: host.socket, clusters: configuration.clusters.map((cluster) => cluster.name) }, 'The WAL service answers.');

@@ -46,6 +46,7 @@ const control = {
 } satisfies Record<keyof ControlActivities, ActivityOptions>;
 
 const host = {
+  inspectHost: firstOnHost,
   checkHost: firstOnHost,
   releaseClaim: firstOnHost,
   flushSource: { ...firstOnHost, startToCloseTimeout: '10 minutes' },

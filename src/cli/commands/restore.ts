@@ -30,6 +30,7 @@ interface RestoreOptions extends CommonOptions {
   readonly check: readonly DataCheck[];
   readonly listenAddresses?: string;
   readonly allowFrom?: readonly string[];
+  readonly allowMissingLibraries?: boolean;
   readonly agentCheck: boolean;
   readonly wait: boolean;
 }
@@ -78,6 +79,7 @@ export function addRestoreCommands(program: Command): void {
     .option('--check <sql = value>', 'a query and the value it must give; may be repeated', collectCheck, [])
     .option('--listen-addresses <addresses>', "default: the host's configuration")
     .option('--allow-from <cidr...>', 'networks that may log in; default: loopback')
+    .option('--allow-missing-libraries', "restore although libraries of the source's extensions are not on the host")
     .option('--no-agent-check', 'start it even when no agent answers on the host; it then has half a minute to come up')
     .option('--no-wait', 'only start it, and print its id')
     .addHelpText('after', restoreExamples)
@@ -136,6 +138,7 @@ function requestOf(parts: { cluster: string; target: RestoreRequest['target']; o
     ...(options.backup === undefined ? {} : { backup: options.backup }),
     ...(options.decideWithin === undefined ? {} : { decisionWithinMinutes: options.decideWithin }),
     ...(options.hostReturnsWithin === undefined ? {} : { hostReturnsWithinMinutes: options.hostReturnsWithin }),
+    ...(options.allowMissingLibraries === undefined ? {} : { allowMissingLibraries: options.allowMissingLibraries }),
     ...(options.listenAddresses === undefined ? {} : { listenAddresses: options.listenAddresses }),
     ...(options.allowFrom === undefined ? {} : { allowFrom: options.allowFrom }),
   };
