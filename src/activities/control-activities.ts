@@ -68,11 +68,12 @@ async function settledPlan(
   signal: AbortSignal,
 ): Promise<RecoveryPlan> {
   const archive = walArchiveOf(store, dependencies);
+  const holeIsFilledLater = request.source === 'salvage' && sourceProof === undefined;
   const deadlineMs = Date.now() + holeSettlesWithinMs;
   for (;;) {
     const isLastLook = Date.now() >= deadlineMs;
     try {
-      const plan = await planByListing({ store, archive, removed, cipher: dependencies.cipher }, request, signal);
+      const plan = await planByListing({ store, archive, removed, cipher: dependencies.cipher, holeIsFilledLater }, request, signal);
       if (isLastLook || plan.holeAfterView === undefined || !lacksFlushed(plan, sourceProof)) return plan;
     } catch (error) {
       if (isLastLook || !(error instanceof WalkbackError) || error.code !== 'WAL_MISSING') throw error;
@@ -91,10 +92,12 @@ interface PlanSource extends Pick<ControlDependencies, 'cipher'> {
   readonly archive: WalArchive;
   /** Backups that retention is removing. */
   readonly removed: ReadonlySet<string>;
+  /** What a dead source has not archived is brought into the archive once the restore is planned. */
+  readonly holeIsFilledLater: boolean;
 }
 
 async function planByListing(
-  { store, archive, removed, cipher }: PlanSource,
+  { store, archive, removed, cipher, holeIsFilledLater }: PlanSource,
   request: CompleteRestoreRequest,
   signal: AbortSignal,
 ): Promise<RecoveryPlan> {
@@ -106,7 +109,8 @@ async function planByListing(
   };
   const { target, timeline, backup } = request;
   const restorePoint = target.kind === 'name' ? await readRestorePoint(store, target.name, { signal }) : undefined;
-  return await planRecovery({ target, timeline, backup, backups, wal, closedAt, restorePointLsn: restorePoint?.lsn });
+  const restorePointLsn = restorePoint?.lsn;
+  return await planRecovery({ target, timeline, backup, backups, wal, closedAt, restorePointLsn, holeIsFilledLater });
 }
 
 /** A restored cluster never writes where another one has written. @throws WalkbackError ARCHIVE_PREFIX_IN_USE */

@@ -3,6 +3,7 @@ import { createBackupActivities } from './backup-activities.ts';
 import type { HostDependencies } from './dependencies.ts';
 import { createLandingActivities } from './landing-activities.ts';
 import { createRestoreActivities } from './restore-activities.ts';
+import { createSalvageActivities } from './salvage-activities.ts';
 import { createSourceActivities } from './source-activities.ts';
 import type { HostActivities } from './types.ts';
 
@@ -10,6 +11,7 @@ import type { HostActivities } from './types.ts';
 export function createHostActivities(dependencies: HostDependencies): HostActivities {
   return {
     ...createSourceActivities(dependencies),
+    ...createSalvageActivities(dependencies),
     ...createBackupActivities(dependencies),
     ...createRestoreActivities(dependencies),
     ...createLandingActivities(dependencies),

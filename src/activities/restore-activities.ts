@@ -196,7 +196,7 @@ async function configure(
     dataDirectory,
     systemIdentifier,
     segmentBytes: walSegmentBytes,
-    view: { segments: [...job.plan.view.segments], histories: [...job.plan.view.histories] },
+    view: { ...job.plan.view, segments: [...job.plan.view.segments], histories: [...job.plan.view.histories] },
   });
   const prefetchDirectory = prefetchDirectoryOf(dataDirectory);
   await mkdir(prefetchDirectory, { recursive: true, mode: 0o700 });

@@ -229,6 +229,14 @@ export interface HostActivities {
     readonly archiveUrl: string;
     readonly target: RecoveryTarget;
   }): Promise<Attempted<SourceProof>>;
+  /** Stores what the archive lacks; a file that is there is left as it is. */
+  salvageSource(input: {
+    readonly cluster: string;
+    readonly archiveUrl: string;
+    readonly target: RecoveryTarget;
+    /** That of the base backup; undefined when the archive does not say. */
+    readonly systemIdentifier?: string | undefined;
+  }): Promise<Attempted<SourceProof>>;
   /** A directory that carries this restore's marker is taken as it is. */
   createDataDirectory(job: RestoreJob): Promise<Attempted<null>>;
   /** Parts recorded as fetched are not fetched again. */

@@ -11,6 +11,8 @@ export type WalRange = z.infer<typeof walRange>;
 
 const walView = z.object({
   segments: z.array(walRange).readonly(),
+  /** The segment behind those, of which the archive holds NAME.partial. */
+  partial: segmentName.optional(),
   /** Names of history files, `00000002.history`. */
   histories: z.array(z.string()).readonly(),
 });

@@ -1,7 +1,7 @@
 /** WAL segments and history files in the archive: stored under `wal_005/`, one compressed and encrypted object each, verified on the way in and out. */
 import { createHash } from 'node:crypto';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
-import { historyFileName, type TimelineId, walFileKind } from '../domain/wal-segment.ts';
+import { historyFileName, partialSuffix, type TimelineId, walFileKind } from '../domain/wal-segment.ts';
 import type { ObjectBody, ObjectStore } from '../storage/object-store.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { ByteSource } from './byte-source.ts';
@@ -14,7 +14,7 @@ import { assertWritable } from './encryption.ts';
 import { parseWalKey, walKey, walPrefix } from './layout.ts';
 import { contentReader, storedForm } from './object-content.ts';
 import { conflictError } from './wal-conflicts.ts';
-import { readWalHeader, type WalHeader, walHeaderBytes, whyNotSegment } from './wal-page.ts';
+import { readWalHeader, type WalHeader, walLongPageHeaderBytes, whyNotSegment } from './wal-page.ts';
 import { readWalSource, type WalSource } from './wal-source.ts';
 import { WalTimelines } from './wal-timelines.ts';
 
@@ -42,7 +42,7 @@ export interface WalFetch {
 /** How a file's content is read. */
 export type WalReadOptions = Pick<WalFetch, 'systemIdentifier' | 'signal'>;
 
-/** What the archive holds, by one listing. Names are PostgreSQL's, without the extension of the compression. */
+/** What the archive holds, by one listing. Names are PostgreSQL's, without the compression's extension; partials without `.partial`. */
 export interface WalInventory {
   readonly segments: ReadonlySet<string>;
   readonly partials: ReadonlySet<string>;
@@ -166,7 +166,7 @@ class StoredWal implements WalArchive {
       if (name === undefined || kind === undefined) continue;
       nameCount += 1;
       if (nameCount > maximumListedNames) throw tooManyNames(this.#store.url);
-      names[kind].add(name);
+      names[kind].add(kind === 'partial' ? name.slice(0, -partialSuffix.length) : name);
     }
     return { segments: names.segment, partials: names.partial, histories: names.history };
   }
@@ -181,7 +181,7 @@ class StoredWal implements WalArchive {
     if (object === undefined) return undefined;
     const content = new ByteSource(this.#readerOf(object)(object.body as AsyncIterable<Buffer>));
     try {
-      const header = readWalHeader(await content.upTo(walHeaderBytes));
+      const header = readWalHeader(await content.upTo(walLongPageHeaderBytes));
       if (header !== undefined) return header;
     } catch (error) {
       throw unreadable(object.info.key, error);

@@ -3,20 +3,23 @@
  * (PostgreSQL: access/xlogrecord.h, access/xlog_internal.h, access/xact.h; the same from 14 to 18).
  */
 import { type Instant, instantOfMicroseconds } from '../domain/instant.ts';
+import {
+  walContinuedFlag as continuedFlag,
+  walLongPageHeaderBytes as longHeaderBytes,
+  walPageBytes,
+  walRecordHeaderBytes as recordHeaderBytes,
+  walShortPageHeaderBytes as shortHeaderBytes,
+} from './wal-page.ts';
 
-/** XLOG_BLCKSZ, unless PostgreSQL was built otherwise: the header says so at that offset, and such WAL is not read here. */
-const walPageBytes = 8192;
-const pageBytesOffset = 36;
-const shortHeaderBytes = 24;
-const longHeaderBytes = 40;
-const recordHeaderBytes = 24;
-/** xlp_info: the page begins within a record. */
-const continuedFlag = 0x0001;
+/** Where the header says how long pages are. */
+export const pageBytesOffset = 36;
 const alignmentBytes = 8n;
 /** Resource manager of transactions, and the part of xl_info that says what it did. */
 const transactionManager = 1;
 const operationMask = 0x70;
-const commitOperations: ReadonlySet<number> = new Set([0x00, 0x30]);
+const commitOperation = 0x00;
+const commitPreparedOperation = 0x30;
+const commitOperations: ReadonlySet<number> = new Set([commitOperation, commitPreparedOperation]);
 /** Identifiers that may stand before the record's own data. */
 const dataShort = 255;
 const dataLong = 254;
@@ -27,12 +30,27 @@ const headBytes = 64;
 /** 2000-01-01, where PostgreSQL's timestamps begin, in microseconds since 1970. */
 const epochMicroseconds = 946_684_800_000_000n;
 
+/** A commit, as its record tells it. */
+export interface WalCommit {
+  readonly time: Instant;
+  /** Undefined for the commit of a prepared transaction, which is not the one that wrote the record. */
+  readonly xid: string | undefined;
+}
+
 /** Time of the last commit whose record begins in the segment; undefined when there is none. */
 export function lastCommitTime(segment: Buffer): Instant | undefined {
   if (segment.readUInt32LE(pageBytesOffset) !== walPageBytes) return undefined;
-  let last: bigint | undefined;
-  for (const head of recordHeads(segment)) last = commitTime(head) ?? last;
-  return last === undefined ? undefined : instantOfMicroseconds(last + epochMicroseconds);
+  let last: WalCommit | undefined;
+  for (const head of recordHeads(segment)) last = commitOf(head) ?? last;
+  return last?.time;
+}
+
+/** What the first bytes of a record say of a commit; undefined when it is none. */
+export function commitOf(head: Buffer): WalCommit | undefined {
+  const microseconds = commitTime(head);
+  if (microseconds === undefined) return undefined;
+  const isOwn = (head.readUInt8(16) & operationMask) === commitOperation;
+  return { time: instantOfMicroseconds(microseconds + epochMicroseconds), xid: isOwn ? String(head.readUInt32LE(4)) : undefined };
 }
 
 /** The first bytes of each record. What is left of an older use of the file behind the end is told by its chain of positions. */

@@ -12,7 +12,8 @@ import type { WalArchive, WalInventory } from './wal-archive.ts';
 export async function readWalHoldings(archive: WalArchive, signal?: AbortSignal): Promise<WalHoldings> {
   const inventory = await archive.list(signalOption(signal));
   const histories = await readHistories(archive, inventory, signal);
-  return { segments: inventory.segments, histories, segmentBytes: await segmentBytesOf(archive, inventory, signal) };
+  const segmentBytes = await segmentBytesOf(archive, inventory, signal);
+  return { segments: inventory.segments, partials: inventory.partials, histories, segmentBytes };
 }
 
 /** How long to wait for holes to close. */

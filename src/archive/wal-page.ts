@@ -26,12 +26,19 @@ const majorOfMagic: ReadonlyMap<number, number> = new Map([
   [0xd118, 18],
 ]);
 const longHeaderFlag = 0x0002;
-/** Size of the header: XLogLongPageHeaderData. */
-export const walHeaderBytes = 40;
+/** XLOG_BLCKSZ, unless PostgreSQL was built otherwise: the header says so, and the records of such WAL are not read here. */
+export const walPageBytes = 8192;
+/** Sizes of the headers: XLogLongPageHeaderData on the first page of a segment, XLogPageHeaderData on the others, XLogRecord. */
+export const walLongPageHeaderBytes = 40;
+export const walShortPageHeaderBytes = 24;
+export const walRecordHeaderBytes = 24;
+/** xlp_info: the page begins within a record; or where one was given up, because a crash kept its rest from being written. */
+export const walContinuedFlag = 0x0001;
+export const walOverwrittenFlag = 0x0008;
 
 /** Reads the header of a segment's first page. @returns undefined when the bytes are no long page header of PostgreSQL 14 to 18 */
 export function readWalHeader(bytes: Buffer): WalHeader | undefined {
-  if (bytes.length < walHeaderBytes) return undefined;
+  if (bytes.length < walLongPageHeaderBytes) return undefined;
   const pgMajor = majorOfMagic.get(bytes.readUInt16LE(0));
   if (pgMajor === undefined || (bytes.readUInt16LE(2) & longHeaderFlag) === 0) return undefined;
   return {

@@ -3,9 +3,9 @@
  * is the state at the target has to be proven, never guessed (design.md, section 4, rule 5; postgres-recovery.md, section 2.1).
  */
 import { formatInstant, type Instant, microsecondsOf } from './instant.ts';
-import { lastSegmentOf, type WalView } from './recovery-plan.ts';
+import { lastSegmentOf, lastWholeSegmentOf, type WalView } from './recovery-plan.ts';
 import { commitStampMarginMs, type RecoveryTarget } from './recovery-target.ts';
-import type { TimelineId, WalSegmentName } from './wal-segment.ts';
+import { type TimelineId, timelineOf, type WalSegmentName } from './wal-segment.ts';
 
 /**
  * What to do when recovery ends early. `promote-if-complete`: promote when the end is proven to be the state at the target, else fail;
@@ -14,16 +14,28 @@ import type { TimelineId, WalSegmentName } from './wal-segment.ts';
 export const earlyEndPolicies = ['promote-if-complete', 'promote', 'fail', 'ask'] as const;
 export type EarlyEndPolicy = (typeof earlyEndPolicies)[number];
 
-/** The source closed its WAL at an instant of its own clock, and everything before is archived. */
+/** What was brought into the archive out of the data directory of a dead source. */
+export interface SalvageReport {
+  /** Whole segments that the archive did not hold before. */
+  readonly segments: number;
+  /** The segment in which the WAL ends, in the archive as NAME.partial; null when it ends with a segment. */
+  readonly partial: WalSegmentName | null;
+  /** The last commit in the WAL that was read; null when it holds none since the last checkpoint or the first segment that was not archived. */
+  readonly lastCommit: { readonly time: Instant; readonly xid: string | null } | null;
+}
+
+/** The source closed its WAL at an instant of its own clock, or was dead by then, and everything before is archived. */
 export interface SourceProof {
-  readonly how: 'flushed' | 'stopped';
-  /** By the source's clock, read before the WAL was closed. */
+  readonly how: 'flushed' | 'stopped' | 'salvaged';
+  /** By the clock of the source or of its host, read before the WAL was closed or read. */
   readonly at: Instant;
   /** End of the closed WAL. */
   readonly lsn: string;
   readonly timeline: TimelineId;
   /** The segment that holds the last byte before `lsn`. */
   readonly segment: WalSegmentName;
+  /** Of a dead source. */
+  readonly salvage?: SalvageReport;
 }
 
 /**
@@ -39,7 +51,7 @@ export interface EarlyEndFacts {
   readonly target: RecoveryTarget;
   readonly view: WalView;
   readonly sourceProof: SourceProof | undefined;
-  /** When the view's last segment was closed by the source's clock, where the archive knows it. */
+  /** When the view's last whole segment was closed by the source's clock, where the archive knows it. */
   readonly viewClosedAt?: Instant | undefined;
   /** The last segment that PostgreSQL asked for and got. */
   readonly lastSegmentRestored: WalSegmentName | undefined;
@@ -58,8 +70,14 @@ export function classifyEarlyEnd(facts: EarlyEndFacts): EarlyEndVerdict {
   }
   const bySource = sourceProof === undefined ? undefined : verdictBySource(target.time, view, sourceProof);
   if (bySource?.kind === 'complete' || bySource?.kind === 'missing') return bySource;
-  return verdictByLastSegment(target.time, viewEnd, facts.viewClosedAt) ?? bySource ?? notAsked;
+  return verdictByLastSegment(target.time, lastWholeSegmentOf(view), facts.viewClosedAt) ?? bySource ?? notAsked;
 }
+
+const deeds: Readonly<Record<SourceProof['how'], string>> = {
+  flushed: 'closed its WAL',
+  stopped: 'was stopped',
+  salvaged: 'was found dead',
+};
 
 const notAsked: EarlyEndVerdict = { kind: 'unknown', reason: 'the source could not be asked to close its WAL' };
 
@@ -67,12 +85,13 @@ function verdictBySource(target: Instant, view: WalView, source: SourceProof): E
   if (!isPast(source.at, target))
     return { kind: 'unknown', reason: `the source closed its WAL at ${formatInstant(source.at)}, which is not after the target` };
   // A source that was left behind on an older timeline knows nothing of the commits of the newer one.
-  const last = view.segments.at(-1);
-  if (last?.timeline !== source.timeline || last.last < source.segment) {
-    const kind = last?.timeline === source.timeline ? 'missing' : 'unknown';
+  const last = lastSegmentOf(view);
+  const isSameTimeline = last !== undefined && timelineOf(last) === source.timeline;
+  if (!isSameTimeline || last < source.segment) {
+    const kind = isSameTimeline ? 'missing' : 'unknown';
     return { kind, reason: `the source closed its WAL in ${source.segment}, which is not part of this restore` };
   }
-  const deed = source.how === 'flushed' ? 'closed its WAL' : 'was stopped';
+  const deed = deeds[source.how];
   return {
     kind: 'complete',
     proof: `The source ${deed} at ${formatInstant(source.at)} by its own clock, after the target, and all of it up to ${source.lsn} (${source.segment}) was archived and replayed.`,
@@ -80,11 +99,15 @@ function verdictBySource(target: Instant, view: WalView, source: SourceProof): E
 }
 
 /** A commit up to the target was written before this segment was closed, so it lies in it or before it; and all of that was replayed. */
-function verdictByLastSegment(target: Instant, viewEnd: WalSegmentName, closedAt: Instant | undefined): EarlyEndVerdict | undefined {
-  if (closedAt === undefined || !isPast(closedAt, target)) return undefined;
+function verdictByLastSegment(
+  target: Instant,
+  closed: WalSegmentName | undefined,
+  closedAt: Instant | undefined,
+): EarlyEndVerdict | undefined {
+  if (closed === undefined || closedAt === undefined || !isPast(closedAt, target)) return undefined;
   return {
     kind: 'complete',
-    proof: `The last archived segment, ${viewEnd}, was closed at ${formatInstant(closedAt)} by the source's clock, after the target, and all WAL up to its end was replayed.`,
+    proof: `The last archived segment, ${closed}, was closed at ${formatInstant(closedAt)} by the source's clock, after the target, and all WAL up to its end was replayed.`,
   };
 }
 

@@ -96,6 +96,12 @@ export const errorCatalogue = {
     title: 'WAL that the restore needs is not in the archive.',
     hint: 'Choose a target before the hole, or bring the missing segments into the archive.',
   },
+  SOURCE_RUNNING: {
+    category: 'refused',
+    retryable: false,
+    title: 'The source is to be dead, and runs.',
+    hint: 'Restore with --source keep, which has the source close its WAL, or with --source stop.',
+  },
   DATA_DIRECTORY_NOT_EMPTY: {
     category: 'refused',
     retryable: false,

@@ -29,6 +29,18 @@ export function whyCommitTooLate(target: RecoveryTarget, lastCommitKept: string 
   return isRight ? undefined : `a commit of ${lastCommitKept} was kept`;
 }
 
+/** Why a commit that lies in the WAL is not in what was replayed; undefined when it is, or lies in the base backup. */
+export function whyCommitLost(
+  commit: Instant | undefined,
+  facts: { readonly lastCommitKept: string | undefined; readonly backupFinish: string },
+): string | undefined {
+  if (commit === undefined) return undefined;
+  const at = microsecondsOf(commit);
+  if (at <= microsecondsOf(parseInstant(facts.backupFinish))) return undefined;
+  if (facts.lastCommitKept !== undefined && microsecondsOf(parseInstant(facts.lastCommitKept)) >= at) return undefined;
+  return `the commit of ${formatInstant(commit)} was salvaged and not replayed`;
+}
+
 /** For people: `before the commit of transaction 734`. */
 export function describeStop(stop: RecoveryStop): string {
   switch (stop.kind) {

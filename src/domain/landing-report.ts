@@ -1,4 +1,5 @@
 /** The answer to a restore: where it was asked to land, where it landed, and how that is known. */
+import type { SalvageReport } from './early-end.ts';
 import { formatInstant, parseInstant } from './instant.ts';
 import { describeStop } from './landing-proof.ts';
 import type { RecoveryStop } from './recovery-events.ts';
@@ -79,6 +80,8 @@ export interface LandingReport {
   readonly stop: RecoveryStop | null;
   readonly decisions: readonly DecisionReport[];
   readonly sourceFlushed: boolean;
+  /** What a dead source had left and the archive holds now; absent unless the request says to salvage it. */
+  readonly salvage?: SalvageReport;
   readonly backup: string;
   readonly fetchedBytes: number;
   readonly segmentsReplayed: number;
@@ -110,6 +113,7 @@ export function renderLandingReport(report: LandingReport): string {
     ...(report.earlyEndProof === null ? [] : ([['proof', report.earlyEndProof]] as [string, string][])),
     ...(report.earlyEndDoubt === null ? [] : ([['doubt', report.earlyEndDoubt]] as [string, string][])),
     ...report.decisions.map((decision): [string, string] => ['decided', renderDecision(decision)]),
+    ...(report.salvage === undefined ? [] : ([['salvaged', renderSalvage(report.salvage)]] as [string, string][])),
     ['timeline', `${report.timeline}${report.endLsn === null ? '' : `, at ${report.endLsn}`}`],
     ['base backup', `${report.backup}, then ${report.segmentsReplayed} WAL segments`],
     ['listens on', `${report.listenAddresses} port ${report.port}`],
@@ -132,6 +136,11 @@ export function renderLandingReport(report: LandingReport): string {
 
 function renderDecision({ decision, at, reason, target }: DecisionReport): string {
   return `${decision}${target === null ? '' : ` to ${describeTarget(target)}`} at ${at}${reason === null ? '' : `: ${reason}`}`;
+}
+
+function renderSalvage({ segments, partial, lastCommit }: SalvageReport): string {
+  const stored = `${segments} WAL segments${partial === null ? '' : ` and the unfinished ${partial}`}`;
+  return lastCommit === null ? stored : `${stored}; the last commit in it is of ${renderCommit(lastCommit)}`;
 }
 
 function renderCommit(commit: CommitFact): string {

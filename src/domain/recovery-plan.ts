@@ -31,6 +31,8 @@ export interface WalRange {
 /** The WAL that a restore may see, frozen: what is archived later does not exist for it. */
 export interface WalView {
   readonly segments: readonly WalRange[];
+  /** The segment behind those, in which the WAL ends: the archive holds it as NAME.partial. */
+  readonly partial?: WalSegmentName | undefined;
   /** History files, `00000002.history`. */
   readonly histories: readonly string[];
 }
@@ -38,6 +40,8 @@ export interface WalView {
 /** What the archive holds of WAL. */
 export interface WalHoldings {
   readonly segments: ReadonlySet<string>;
+  /** Last segments of a timeline that are not whole, without their `.partial`. Default: none. */
+  readonly partials?: ReadonlySet<string>;
   /** Content of the history files by timeline. */
   readonly histories: ReadonlyMap<TimelineId, string>;
   readonly segmentBytes: number;
@@ -50,7 +54,7 @@ export interface RecoveryPlan {
   readonly timeline: TimelineId;
   readonly view: WalView;
   readonly walSegmentBytes: number;
-  /** When the view's last segment was closed by the source's clock; looked up for a target in time, and not known of every segment. */
+  /** When the view's last whole segment was closed by the source's clock; looked up for a target in time, and not known of every segment. */
   readonly viewClosedAt?: Instant | undefined;
   /** A hole behind the view, where the archive goes on after missing segments. */
   readonly holeAfterView: { readonly first: WalSegmentName; readonly last: WalSegmentName } | undefined;
@@ -69,6 +73,8 @@ export interface PlanOptions {
   readonly backup?: string | undefined;
   /** Where the target's restore point lies, when the archive has a record of it. */
   readonly restorePointLsn?: string | undefined;
+  /** A hole is no reason to refuse: what is missing is brought into the archive next. Default false. */
+  readonly holeIsFilledLater?: boolean;
 }
 
 /**
@@ -82,12 +88,13 @@ export async function planRecovery(options: PlanOptions): Promise<RecoveryPlan> 
   const backup = chooseBackup(options, choice);
   const path = choice.pathOf(backup);
   const timeline = path.at(-1)?.timeline ?? backup.timeline;
-  const { ranges, hole } = contiguousWal(backup, path, wal);
-  if (hole !== undefined) await assertTargetBeforeHole(options, ranges, hole);
+  const { ranges, hole, partial } = contiguousWal(backup, path, wal);
+  if (hole !== undefined && options.holeIsFilledLater !== true) await assertTargetBeforeHole(options, ranges, hole);
   // Siblings' history files too: PostgreSQL asks for one number after the other, and takes the first that is missing for the end.
   const histories = [...wal.histories.keys()].filter((id) => id <= timeline).map(historyFileName);
   const viewClosedAt = options.target.kind === 'time' ? await closedAtEnd(options, ranges) : undefined;
-  return { backup, timeline, view: { segments: ranges, histories }, walSegmentBytes: wal.segmentBytes, viewClosedAt, holeAfterView: hole };
+  const view = { segments: ranges, histories, ...(partial === undefined ? {} : { partial }) };
+  return { backup, timeline, view, walSegmentBytes: wal.segmentBytes, viewClosedAt, holeAfterView: hole };
 }
 
 async function closedAtEnd({ closedAt }: PlanOptions, ranges: readonly WalRange[]): Promise<Instant | undefined> {
@@ -97,17 +104,23 @@ async function closedAtEnd({ closedAt }: PlanOptions, ranges: readonly WalRange[
 
 /** Is the segment in the view? */
 export function viewHolds(view: WalView, segment: { readonly timeline: TimelineId; readonly name: string }): boolean {
+  if (segment.name === view.partial) return true;
   return view.segments.some((range) => range.timeline === segment.timeline && range.first <= segment.name && segment.name <= range.last);
 }
 
-/** The last segment of a view. */
+/** The last segment of a view, be it whole or not. */
 export function lastSegmentOf(view: WalView): WalSegmentName | undefined {
+  return view.partial ?? lastWholeSegmentOf(view);
+}
+
+/** The last segment of a view that is whole. */
+export function lastWholeSegmentOf(view: WalView): WalSegmentName | undefined {
   return view.segments.at(-1)?.last;
 }
 
 /** How many segments a view has. */
 export function segmentCountOf(view: WalView): number {
-  return view.segments.reduce((count, range) => count + range.count, 0);
+  return view.segments.reduce((count, range) => count + range.count, view.partial === undefined ? 0 : 1);
 }
 
 function isOnPath(backup: BaseBackup, path: readonly TimelineStretch[]): boolean {
@@ -186,7 +199,7 @@ function contiguousWal(
   backup: BaseBackup,
   path: readonly TimelineStretch[],
   wal: WalHoldings,
-): { ranges: WalRange[]; hole: Hole | undefined } {
+): { ranges: WalRange[]; hole: Hole | undefined; partial: WalSegmentName | undefined } {
   const ranges: WalRange[] = [];
   const fromIndex = path.findIndex((stretch) => stretch.timeline === backup.timeline);
   let next = segmentNumberAt(parseLsn(backup.startLsn), wal.segmentBytes);
@@ -196,9 +209,12 @@ function contiguousWal(
     const first = next;
     next = firstMissing(stretch.timeline, { from: first, before: end }, wal);
     if (next > first) ranges.push(rangeOf(stretch.timeline, first, next - 1n, wal.segmentBytes));
-    if (end === undefined || next < end) return { ranges, hole: holeAt(stretch, next, wal) };
+    if (end === undefined || next < end) {
+      const [hole, name] = [holeAt(stretch, next, wal), walSegmentName({ timeline: stretch.timeline, number: next }, wal.segmentBytes)];
+      return { ranges, hole, partial: hole === undefined && wal.partials?.has(name) === true ? name : undefined };
+    }
   }
-  return { ranges, hole: undefined };
+  return { ranges, hole: undefined, partial: undefined };
 }
 
 function firstMissing(

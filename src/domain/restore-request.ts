@@ -28,6 +28,10 @@ export interface DataCheck {
   readonly database?: string;
 }
 
+/** What may be done with the source of a restore. */
+export const sourceUses = ['keep', 'stop', 'salvage', 'leave'] as const;
+export type SourceUse = (typeof sourceUses)[number];
+
 /** A restore as asked for. */
 export interface RestoreRequest {
   /** The source. */
@@ -49,10 +53,10 @@ export interface RestoreRequest {
   /** Networks that may log in, in CIDR form. Default: loopback only. */
   readonly allowFrom?: readonly string[];
   /**
-   * `keep`: the source runs on, its WAL is flushed; `stop`: it is shut down first; `leave`: it is not asked for anything, and may be gone. Default
-   * keep.
+   * `keep`: the source runs on, its WAL is flushed; `stop`: it is shut down first; `salvage`: it is dead, and what its data directory holds of WAL
+   * that is not archived is brought into the archive first; `leave`: it is not asked for anything, and may be gone. Default keep.
    */
-  readonly source?: 'keep' | 'stop' | 'leave';
+  readonly source?: SourceUse;
   /** Default promote-if-complete. */
   readonly onEarlyEnd?: EarlyEndPolicy;
   /** Default promote. */
@@ -138,7 +142,7 @@ function problemsOf(request: RestoreRequest): string[] {
   check(request.backup === undefined || backupNamePattern.test(request.backup), 'backup: the name of a base backup');
   check(isWait(request.decisionWithinMinutes), `decisionWithinMinutes: a number above 0, at most ${waitMaximumMinutes}`);
   check(isWait(request.hostReturnsWithinMinutes), `hostReturnsWithinMinutes: a number above 0, at most ${waitMaximumMinutes}`);
-  check(isOneOf(request.source, ['keep', 'stop', 'leave']), 'source: keep, stop or leave');
+  check(isOneOf(request.source, sourceUses), 'source: keep, stop, salvage or leave');
   check(isOneOf(request.onEarlyEnd, earlyEndPolicies), `onEarlyEnd: ${earlyEndPolicies.join(', ')}`);
   check(isOneOf(request.atTarget, ['promote', 'pause']), 'atTarget: promote or pause');
   check(

@@ -24,6 +24,9 @@ export interface WalSegment {
   readonly number: bigint;
 }
 
+/** Behind the name of a timeline's last segment, when it is archived without being whole (xlog.c, XLogArchiveNotify of the old timeline). */
+export const partialSuffix = '.partial';
+
 const segmentPattern = /^[0-9A-F]{24}$/;
 const kindPatterns: readonly (readonly [WalFileKind, RegExp])[] = [
   ['segment', segmentPattern],
@@ -40,6 +43,11 @@ export function walFileKind(name: string): WalFileKind | undefined {
 /** Is it the name of a whole segment? */
 export function isWalSegmentName(name: string): name is WalSegmentName {
   return segmentPattern.test(name);
+}
+
+/** The timeline in a segment's name, whatever the size of its segments. */
+export function timelineOf(name: WalSegmentName): TimelineId {
+  return Number.parseInt(name.slice(0, 8), 16);
 }
 
 /** Takes a segment's name apart. @throws WalkbackError INVALID_REQUEST */

@@ -51,6 +51,7 @@ const host = {
   releaseClaim: firstOnHost,
   flushSource: { ...firstOnHost, startToCloseTimeout: '10 minutes' },
   stopSource: { ...firstOnHost, startToCloseTimeout: '30 minutes' },
+  salvageSource: { ...firstOnHost, startToCloseTimeout: '12 hours' },
   createDataDirectory: onHost,
   fetchBaseBackup: longOnHost,
   configureRecovery: onHost,

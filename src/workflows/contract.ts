@@ -53,6 +53,7 @@ export type RestorePhase =
   | 'check-host'
   | 'flush-source'
   | 'stop-source'
+  | 'salvage-source'
   | 'prove-wal'
   | 'create-data-directory'
   | 'fetch-base-backup'

@@ -130,6 +130,14 @@ async function closeSourceWal(request: CompleteRestoreRequest, planned: PlannedR
   if (request.source === 'leave') return undefined;
   const { cluster, archiveUrl, host } = planned.source;
   const source = hostActivities(hostTaskQueue(host));
+  if (request.source === 'salvage') {
+    const { systemIdentifier } = planned.plan.backup;
+    return await steps
+      .run('salvage-source', `Bring the WAL that ${cluster} has left on ${host} into the archive`, (summary) =>
+        source.salvageSource(summary, { cluster, archiveUrl, target: request.target, systemIdentifier }),
+      )
+      .catch(rethrowWithHost(host));
+  }
   if (request.source === 'stop') {
     return await steps
       .run('stop-source', `Stop ${cluster} on ${host}`, (summary) =>
@@ -160,8 +168,9 @@ async function planAgain(
 ): Promise<Goal> {
   const { backup } = again.goal.job.plan;
   const later = { ...request, target: again.target, backup: backup.name };
-  // A source that was stopped for this restore has no more WAL to close.
-  const sourceProof = request.source === 'stop' ? again.goal.sourceProof : await closeSourceWal(later, again.first, steps);
+  // A source that was stopped for this restore, or was dead, has no more WAL to close.
+  const sourceProof =
+    request.source === 'stop' || request.source === 'salvage' ? again.goal.sourceProof : await closeSourceWal(later, again.first, steps);
   const planned = await steps.run('prove-wal', `Prove the WAL from ${backup.name} to ${describeTarget(again.target)}`, (summary) =>
     controlActivities().planRestore(summary, sourceProof === undefined ? { request: later } : { request: later, sourceProof }),
   );

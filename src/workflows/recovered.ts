@@ -2,9 +2,10 @@
 import type { Landing } from '../activities/types.ts';
 import type { EarlyEndVerdict } from '../domain/early-end.ts';
 import { WalkbackError } from '../domain/errors.ts';
-import { whyCommitTooLate, whyLandedWrong } from '../domain/landing-proof.ts';
+import { whyCommitLost, whyCommitTooLate, whyLandedWrong } from '../domain/landing-proof.ts';
 import type { CommitFact, LandingReport } from '../domain/landing-report.ts';
 import type { RecoveryStop } from '../domain/recovery-events.ts';
+import { lastSegmentOf } from '../domain/recovery-plan.ts';
 import { describeTarget } from '../domain/recovery-target.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import type { Goal } from './recover-to-target.ts';
@@ -22,6 +23,7 @@ export type Recovered = Pick<
   | 'earlyEndProof'
   | 'earlyEndDoubt'
   | 'sourceFlushed'
+  | 'salvage'
   | 'segmentsReplayed'
   | 'postgresLog'
 >;
@@ -48,6 +50,7 @@ export function landed(request: CompleteRestoreRequest, goal: Goal, landing: Lan
     earlyEndProof: earlyEnd?.verdict.kind === 'complete' ? earlyEnd.verdict.proof : null,
     earlyEndDoubt: earlyEnd === undefined || earlyEnd.verdict.kind === 'complete' ? null : doubtOf(earlyEnd.verdict.reason, request),
     sourceFlushed: goal.sourceProof !== undefined,
+    ...(goal.sourceProof?.salvage === undefined ? {} : { salvage: goal.sourceProof.salvage }),
     segmentsReplayed: Math.max(landing.summary.segmentsRestored, earlyEnd?.landing.summary.segmentsRestored ?? 0),
     postgresLog: [...(earlyEnd?.landing.logLines ?? []), ...landing.logLines],
   };
@@ -83,7 +86,7 @@ function doubtOf(reason: string, request: CompleteRestoreRequest): string {
 }
 
 function assertLandedRight(
-  { job }: Goal,
+  { job, sourceProof }: Goal,
   landing: Landing,
   facts: { readonly lastCommitTime: string | undefined; readonly dropped: boolean },
 ): void {
@@ -93,8 +96,11 @@ function assertLandedRight(
     : whyLandedWrong(job.target, { stop: landing.summary.stop, lastCommitKept: facts.lastCommitTime });
   if (why !== undefined) throw wrong(why);
   if (landing.timeline <= job.plan.timeline) throw wrong(`the server is on timeline ${landing.timeline}, which is not a new one`);
-  const viewEnd = job.plan.view.segments.at(-1)?.last;
+  const viewEnd = lastSegmentOf(job.plan.view);
   const toTheEnd = job.target.kind === 'latest' || facts.dropped;
   if (toTheEnd && viewEnd !== landing.lastSegmentRestored)
     throw wrong(`replay ended after ${landing.lastSegmentRestored ?? 'no segment'}, but the archive reaches to ${viewEnd}`);
+  const salvaged = job.target.kind === 'latest' ? sourceProof?.salvage?.lastCommit : undefined;
+  const lost = whyCommitLost(salvaged?.time, { lastCommitKept: facts.lastCommitTime, backupFinish: job.plan.backup.finishTime });
+  if (lost !== undefined) throw wrong(lost);
 }

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { WalView } from '../../src/agent/registration.ts';
-import { segmentsAfter, viewHolds } from '../../src/agent/restore/wal-view.ts';
+import { segmentsAfter, storedNameOf, viewHolds } from '../../src/agent/restore/wal-view.ts';
 import { parseWalSegmentName, type WalSegmentName, walSegmentName } from '../../src/domain/wal-segment.ts';
 
 /** Timeline 1 up to the fork in segment 0x100, which replay reads from timeline 2. */
@@ -9,6 +9,16 @@ const forked: WalView = {
   segments: [range(1, 0xfd, 0xff), range(2, 0x100, 0x102)],
   histories: ['00000002.history'],
 };
+
+describe('a view that ends in an unfinished segment', () => {
+  const unfinished = { ...forked, partial: name(2, 0x103) };
+
+  it('holds it, and knows under which name the archive does', () => {
+    expect(viewHolds(unfinished, name(2, 0x103), 16 * 1024 ** 2)).toBe(true);
+    expect(storedNameOf(unfinished, name(2, 0x103))).toBe(`${name(2, 0x103)}.partial`);
+    expect(storedNameOf(unfinished, name(2, 0x102))).toBe(name(2, 0x102));
+  });
+});
 
 describe('viewHolds', () => {
   it.each([

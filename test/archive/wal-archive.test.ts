@@ -42,7 +42,7 @@ describe('WalArchive', () => {
     expect(await archive.readHistory(3)).toBeUndefined();
     expect(await archive.list()).toEqual({
       segments: new Set([name]),
-      partials: new Set([`${name}.partial`]),
+      partials: new Set([name]),
       histories: new Set(['00000002.history']),
     });
     expect(await archive.closedAt(name)).toMatch(/^\d{4}-\d\d-\d\dT.*Z$/);

@@ -34,6 +34,17 @@ describe('classifyEarlyEnd finds the end complete', () => {
     });
   });
 
+  it('classifyEarlyEnd takes a source that was found dead after the target, whose WAL ends in an unfinished segment', () => {
+    const salvaged = proof({ how: 'salvaged', segment: segment(1, 8) });
+    const view = { ...proven.view, partial: segment(1, 8) };
+    expect(classifyEarlyEnd({ ...salvaged, view, lastSegmentRestored: segment(1, 8) })).toMatchObject({
+      kind: 'complete',
+      proof: expect.stringContaining('was found dead at'),
+    });
+    expect(classifyEarlyEnd({ ...salvaged, view, lastSegmentRestored: segment(1, 7) }).kind).toBe('missing');
+    expect(classifyEarlyEnd({ ...salvaged, lastSegmentRestored: segment(1, 7) }).kind).toBe('missing');
+  });
+
   it('classifyEarlyEnd takes a flush exactly one margin after the target', () => {
     expect(classifyEarlyEnd(proof({ at: afterTarget(commitStampMarginMs) })).kind).toBe('complete');
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseInstant } from '../../src/domain/instant.ts';
-import { whyCommitTooLate, whyLandedWrong, whyNotLater } from '../../src/domain/landing-proof.ts';
+import { whyCommitLost, whyCommitTooLate, whyLandedWrong, whyNotLater } from '../../src/domain/landing-proof.ts';
 import type { RecoveryStop } from '../../src/domain/recovery-events.ts';
 import type { RecoveryTarget } from '../../src/domain/recovery-target.ts';
 
@@ -46,6 +46,20 @@ describe('whyLandedWrong', () => {
     ['a transaction instead of the end of the base backup', { kind: 'immediate' }, beforeCommit],
   ])('whyLandedWrong tells of %s', (_what, target, stop) => {
     expect(whyLandedWrong(target, { stop, lastCommitKept: undefined })).toMatch(/stopped|names no place/);
+  });
+});
+
+describe('whyCommitLost', () => {
+  const facts = { lastCommitKept: '2026-11-22 11:57:00+00', backupFinish: '2026-11-22T11:00:00Z' };
+
+  it('whyCommitLost finds a commit that was replayed, or that the base backup holds', () => {
+    for (const commit of [undefined, time, parseInstant('2026-11-22T11:00:00Z')]) expect(whyCommitLost(commit, facts)).toBeUndefined();
+  });
+
+  it('whyCommitLost names a commit that comes after the last one that was replayed', () => {
+    const commit = parseInstant('2026-11-22T11:57:00.000001Z');
+    expect(whyCommitLost(commit, facts)).toContain('11:57:00.000001');
+    expect(whyCommitLost(commit, { ...facts, lastCommitKept: undefined })).toContain('was salvaged and not replayed');
   });
 });
 

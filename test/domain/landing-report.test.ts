@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { parseInstant } from '../../src/domain/instant.ts';
+
 import { type LandingReport, renderLandingReport } from '../../src/domain/landing-report.ts';
+import { parseInstant } from '../../src/domain/instant.ts';
+import type { WalSegmentName } from '../../src/domain/wal-segment.ts';
 
 const report: LandingReport = {
   restoreId: 'restore/db1/srv/shop-1157',
@@ -103,6 +105,15 @@ describe('renderLandingReport', () => {
     expect(row(changes, 'landed')).toContain('NOT proven');
     expect(row(changes, 'doubt')).toBe('WAL is missing');
     expect(row(changes, 'decided')).toBe('promote at 2026-11-22T12:00:00.000Z: better than nothing');
+  });
+
+  it('renderLandingReport names what was salvaged, and the last commit in it', () => {
+    const partial = '000000010000000000000009' as WalSegmentName;
+    const salvage = { segments: 2, partial, lastCommit: { time: parseInstant('2026-11-22T11:58:00Z'), xid: '801' } };
+    expect(row({ salvage }, 'salvaged')).toBe(
+      `2 WAL segments and the unfinished ${partial}; the last commit in it is of 2026-11-22 11:58:00 UTC (transaction 801)`,
+    );
+    expect(row({ salvage: { segments: 2, partial: null, lastCommit: null } }, 'salvaged')).toBe('2 WAL segments');
   });
 
   it('renderLandingReport says when nothing was replayed after the base backup', () => {

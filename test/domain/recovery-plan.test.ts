@@ -78,6 +78,31 @@ describe('planRecovery proves the WAL', () => {
     expect(plan).toMatchObject({ timeline: 1, walSegmentBytes: 16 * 1024 * 1024, holeAfterView: undefined });
   });
 
+  it('planRecovery takes the unfinished segment behind the whole ones for the end of the WAL', async () => {
+    const partials = new Set([segment(1, 10), segment(1, 12)]);
+    const { view } = await planRecovery(toLatest({ backups: [early], wal: { ...wal(segments(1, 2, 9)), partials } }));
+    expect(view).toMatchObject({ segments: [{ last: segment(1, 9) }], partial: segment(1, 10) });
+    expect([lastSegmentOf(view), segmentCountOf(view)]).toEqual([segment(1, 10), 9]);
+    expect(viewHolds(view, { timeline: 1, name: segment(1, 10) })).toBe(true);
+    expect(viewHolds(view, { timeline: 1, name: segment(1, 12) })).toBe(false);
+  });
+
+  it('planRecovery takes the whole segment where the archive holds both, and no unfinished one before a hole', async () => {
+    const partials = new Set([segment(1, 5)]);
+    const whole = await planRecovery(toLatest({ backups: [early], wal: { ...wal(segments(1, 2, 9)), partials } }));
+    expect(whole.view.partial).toBeUndefined();
+    const spoiled = { backups: [early], wal: { ...wal([...segments(1, 2, 4), ...segments(1, 6, 9)]), partials } };
+    expect((await thrownBy(() => planRecovery(toLatest(spoiled)))).code).toBe('WAL_MISSING');
+  });
+
+  it('planRecovery goes as far as the hole when it is filled later', async () => {
+    const plan = await planRecovery({
+      ...toLatest({ backups: [early], wal: wal([...segments(1, 2, 4), segment(1, 6)]) }),
+      holeIsFilledLater: true,
+    });
+    expect(plan).toMatchObject({ view: { segments: [{ last: segment(1, 4) }] }, holeAfterView: { first: segment(1, 5) } });
+  });
+
   const holed = { backups: [early], wal: wal([...segments(1, 2, 4), ...segments(1, 8, 9)]) };
 
   it('planRecovery names the exact missing segments, and the latest instant before them', async () => {

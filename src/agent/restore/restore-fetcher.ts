@@ -12,7 +12,7 @@ import type { RestoreRegistration } from '../registration.ts';
 import { type Patience, retryWhileUnavailable } from '../retry.ts';
 import type { WalFiles } from '../wal-files.ts';
 import { Prefetcher } from './prefetcher.ts';
-import { viewHolds } from './wal-view.ts';
+import { storedNameOf, viewHolds } from './wal-view.ts';
 
 /** How long a store that does not answer is borne before PostgreSQL is stopped; the same directory goes on later. */
 const fetchPatience: Patience = { totalMs: 5 * 60_000, firstDelayMs: 250, maximumDelayMs: 10_000 };
@@ -131,8 +131,8 @@ export class RestoreFetcher {
 
   async #download(name: string, path: string): Promise<'fetched' | 'absent'> {
     const files = await this.#options.openFiles();
-    const { systemIdentifier } = this.registration;
-    return files.fetch({ name, destination: path, systemIdentifier, signal: this.#closing.signal });
+    const { systemIdentifier, view } = this.registration;
+    return files.fetch({ name: storedNameOf(view, name), destination: path, systemIdentifier, signal: this.#closing.signal });
   }
 
   #lost(name: string): WalkbackError {

@@ -1,11 +1,16 @@
 /** The rules of a restore's view: which names exist for it, and what comes after a segment in the order of replay. */
-import { isWalSegmentName, parseWalSegmentName, type WalSegmentName, walSegmentName } from '../../domain/wal-segment.ts';
+import { isWalSegmentName, parseWalSegmentName, partialSuffix, type WalSegmentName, walSegmentName } from '../../domain/wal-segment.ts';
 import type { WalRange, WalView } from '../registration.ts';
 
 /** Is the file in the list that was proven to be in the archive? */
 export function viewHolds(view: WalView, name: string, segmentBytes: number): boolean {
   if (!isWalSegmentName(name)) return view.histories.includes(name);
-  return view.segments.some((range) => rangeHolds(range, name, segmentBytes));
+  return name === view.partial || view.segments.some((range) => rangeHolds(range, name, segmentBytes));
+}
+
+/** The name under which the archive holds a file of the view. */
+export function storedNameOf(view: WalView, name: string): string {
+  return name === view.partial ? `${name}${partialSuffix}` : name;
 }
 
 interface SegmentsWanted {

@@ -6,7 +6,7 @@ import { WalkbackError } from '../../domain/errors.ts';
 import { renderLandingReport } from '../../domain/landing-report.ts';
 import { earlyEndPolicies, type EarlyEndPolicy } from '../../domain/early-end.ts';
 import { describeTarget, parseRecoveryTarget, type RecoveryTarget, type TargetTimeline } from '../../domain/recovery-target.ts';
-import type { DataCheck, RestoreRequest, RoleSwap } from '../../domain/restore-request.ts';
+import { type DataCheck, type RestoreRequest, type RoleSwap, type SourceUse, sourceUses } from '../../domain/restore-request.ts';
 import { type CommonOptions, configurationOf, optionsOf, outputOf, withClient } from '../context.ts';
 import { follow, noteMissingWorker, renderStep } from '../follow.ts';
 import type { Output } from '../output.ts';
@@ -17,7 +17,7 @@ interface RestoreOptions extends CommonOptions {
   readonly dataDirectory: string;
   readonly port: number;
   readonly host?: string;
-  readonly source: 'keep' | 'stop' | 'leave';
+  readonly source: SourceUse;
   readonly onEarlyEnd: EarlyEndPolicy;
   readonly exclusive?: boolean;
   readonly timeline?: TargetTimeline;
@@ -60,8 +60,11 @@ export function addRestoreCommands(program: Command): void {
     .requiredOption('--port <port>', 'port of the restored cluster', parsePort)
     .option('--host <id>', "host to restore on; default: the source's")
     .addOption(
-      new Option('--source <what>', 'keep the source running, stop it first, or leave it alone: it may be gone')
-        .choices(['keep', 'stop', 'leave'])
+      new Option(
+        '--source <what>',
+        'keep the source running, stop it first, salvage the WAL that it has left when it is dead, or leave it alone: it may be gone',
+      )
+        .choices(sourceUses)
         .default('keep'),
     )
     .addOption(
