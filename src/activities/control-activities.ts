@@ -4,7 +4,7 @@ import { listBaseBackups } from '../archive/catalog.ts';
 import { withWholeChains } from '../archive/chain-listing.ts';
 import type { WalArchive } from '../archive/wal-archive.ts';
 import { readRestorePoint } from '../archive/restore-points.ts';
-import { landingReportKey, baseBackupsPrefix, walPrefix } from '../archive/layout.ts';
+import { baseBackupsPrefix, walPrefix } from '../archive/layout.ts';
 import { readWalHoldings } from '../archive/wal-holdings.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { parseInstant } from '../domain/instant.ts';
@@ -14,7 +14,8 @@ import type { ObjectStore } from '../storage/object-store.ts';
 import { runActivity } from './activity.ts';
 import { createArchiveActivities } from './archive-activities.ts';
 import { type ControlDependencies, walArchiveOf } from './dependencies.ts';
-import { claimedPlan, endClaim } from './restore-claim.ts';
+import { createFamilyActivities } from './family-activities.ts';
+import { claimedPlan } from './restore-claim.ts';
 import type { ControlActivities, PlanInput, PlannedRestore } from './types.ts';
 
 /** Agents archive several segments at a time, so a later one may be there before an earlier one: a hole counts once it has lasted this long. */
@@ -25,6 +26,7 @@ const holePollIntervalMs = 500;
 export function createControlActivities(dependencies: ControlDependencies): ControlActivities {
   return {
     ...createArchiveActivities(dependencies),
+    ...createFamilyActivities(dependencies),
     planRestore: (input) => runActivity((step) => planRestore(dependencies, input, step.signal)),
     locateCluster: ({ cluster }) => runActivity(async () => dependencies.locateCluster(cluster)),
     listBaseBackups: ({ cluster, limit }) =>
@@ -32,13 +34,6 @@ export function createControlActivities(dependencies: ControlDependencies): Cont
         const store = dependencies.openStore(dependencies.locateCluster(cluster).archiveUrl);
         const { backups } = await listBaseBackups(store, { signal: step.signal, cipher: dependencies.cipher });
         return backups.slice(-limit);
-      }),
-    storeLandingReport: ({ archiveUrl, report }) =>
-      runActivity(async (step) => {
-        const text = `${JSON.stringify(report, undefined, 2)}\n`;
-        await dependencies.openStore(archiveUrl).put(landingReportKey(report.restoreId), Buffer.from(text), { signal: step.signal });
-        await endClaim(() => dependencies.openStore(dependencies.locateCluster(report.cluster).archiveUrl), report.restoreId);
-        return null;
       }),
   };
 }

@@ -4,6 +4,7 @@ import type { WalService } from '../agent/wal-service.ts';
 import type { Compression } from '../archive/compression.ts';
 import type { ObjectCipher } from '../archive/encryption/cipher.ts';
 import type { ManifestChecksum } from '../archive/push/file-digest.ts';
+import type { ArchiveOfCluster } from '../archive/family.ts';
 import { createWalArchive, type WalArchive } from '../archive/wal-archive.ts';
 import { defaultWalSegmentBytes } from '../domain/wal-segment.ts';
 import type { ConnectOptions } from '../postgres/connection.ts';
@@ -17,6 +18,8 @@ import type { ClusterPlace } from './types.ts';
 export interface ControlDependencies {
   /** @throws WalkbackError UNKNOWN_CLUSTER */
   readonly locateCluster: (cluster: string) => ClusterPlace;
+  /** Every configured cluster whose archive is known. */
+  readonly configuredClusters: () => readonly ArchiveOfCluster[];
   /** @throws WalkbackError INVALID_CONFIGURATION */
   readonly archiveUrlForNewCluster: (source: string, name: string) => string;
   /** Opens an archive, or gives the one that is open; it is closed with the process. */

@@ -187,7 +187,7 @@ async function openToClients(
   });
   await dependencies.walService.unregisterRestore(job.restoreId);
   await updateMarker(dataDirectory, { phase: 'open' });
-  await dependencies.restoredClusters.markOpen(name);
+  await dependencies.restoredClusters.markOpen(name, adminRoleAfterSwap(job, request));
   return { listenAddresses, socketDirectory, settingsNotCarriedOver: notCarriedOver };
 }
 

@@ -11,9 +11,10 @@ import type { ArchiveWindow } from '../domain/archive-window.ts';
 import type { BackupKind, BaseBackup } from '../domain/base-backup.ts';
 import type { SourceProof } from '../domain/early-end.ts';
 import type { CheckReport, LandingReport, RoleReport } from '../domain/landing-report.ts';
+import type { Lineage } from '../domain/lineage.ts';
 import type { InsufficientSetting, RecoverySummary } from '../domain/recovery-events.ts';
 import type { PlanCheck } from '../domain/plan-check.ts';
-import type { RecoveryPlan } from '../domain/recovery-plan.ts';
+import type { RecoveryPlan, WalView } from '../domain/recovery-plan.ts';
 import type { RecoveryTarget, TargetTimeline } from '../domain/recovery-target.ts';
 import type { RestorePoint } from '../domain/restore-point.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
@@ -93,6 +94,15 @@ export interface VerifyInput {
   readonly startedAt: string;
 }
 
+/** A landing report to store. */
+export interface StoreReportInput {
+  /** Of the restored cluster. */
+  readonly archiveUrl: string;
+  readonly report: LandingReport;
+  /** What the restore could see of its parent's WAL. */
+  readonly wal?: { readonly view: WalView; readonly segmentBytes: number };
+}
+
 /** Activities that need only the archive. */
 export interface ControlActivities {
   /** Claims the base backup it chooses, under the restore's id: again and again the same object. */
@@ -109,8 +119,12 @@ export interface ControlActivities {
   markBackup(input: MarkBackupRequest): Promise<Attempted<readonly string[]>>;
   /** Read-only. */
   readArchiveWindow(input: { readonly cluster: string }): Promise<Attempted<ArchiveWindow>>;
-  /** Writes the same object again. */
-  storeLandingReport(input: { readonly archiveUrl: string; readonly report: LandingReport }): Promise<Attempted<null>>;
+  /** Writes the same objects again. @returns the report as stored, with the commits next to the landing read from the WAL */
+  storeLandingReport(input: StoreReportInput): Promise<Attempted<LandingReport | null>>;
+  /** Read-only. @param input.of a restore's id, or the name of a restored cluster */
+  readLandingReport(input: { readonly of: string }): Promise<Attempted<LandingReport>>;
+  /** Read-only. */
+  readLineage(input: { readonly cluster: string }): Promise<Attempted<Lineage>>;
 }
 
 // ── Host activities: task queue `walkback-host-<host id>` ────────────────────────────────────────────────────────────────────────────────

@@ -82,10 +82,10 @@ export class RestoredClusters {
     for (const entry of this.list()) if (entry.restoreId === restoreId && entry.state === 'restoring') await this.#remove(entry.name);
   }
 
-  /** The restore has come to its end. */
-  async markOpen(name: string): Promise<void> {
+  /** The restore has come to its end. @param adminRole the agent's superuser, which may have a new name by now */
+  async markOpen(name: string, adminRole: string): Promise<void> {
     const entry = this.#entries.get(name);
-    if (entry !== undefined) await this.#save({ ...entry, state: 'open' });
+    if (entry !== undefined) await this.#save({ ...entry, adminRole, state: 'open' });
   }
 
   async #save(entry: RestoredCluster): Promise<void> {

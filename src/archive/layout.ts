@@ -171,9 +171,19 @@ export function restorePointKey(name: string): string {
   return `walkback_001/restore-points/${encodeURIComponent(name)}.json`;
 }
 
-/** Our landing report of a restore, in the restored cluster's own archive. The id is a workflow id, which holds slashes. */
+/** Our landing reports, in the restored cluster's own archive. */
+export const landingReportsPrefix = 'walkback_001/restores/';
+
+/** @param restoreId a workflow id, which holds slashes */
 export function landingReportKey(restoreId: string): string {
-  return `walkback_001/restores/${encodeURIComponent(restoreId)}.json`;
+  return `${landingReportsPrefix}${encodeURIComponent(restoreId)}.json`;
+}
+
+/** Ours: what was restored from the cluster, in the archive of the parent. */
+export const childrenPrefix = 'walkback_001/children/';
+
+export function childKey(name: string): string {
+  return `${childrenPrefix}${name}.json`;
 }
 
 /** Our reports of retention, the newest last by name. */

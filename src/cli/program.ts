@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { addArchiveCommands } from './commands/archive.ts';
 import { addArchiveStatusCommand } from './commands/archive-status.ts';
 import { addDemoCommand } from './commands/demo.ts';
+import { addFamilyCommands } from './commands/family.ts';
 import { addProbeCommand } from './commands/probe.ts';
 import { addProofCommands } from './commands/proof.ts';
 import { addProcessCommands } from './commands/processes.ts';
@@ -31,6 +32,7 @@ export function createProgram(): Command {
   addRetentionCommands(program);
   addRestoreCommands(program);
   addDecisionCommands(program);
+  addFamilyCommands(program);
   addScheduleCommands(program);
   addDemoCommand(program);
   return program;

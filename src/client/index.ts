@@ -20,7 +20,8 @@ export type { PruneReport } from '../domain/prune-report.ts';
 export type { ArchiveWindow } from '../domain/archive-window.ts';
 export type { BaseBackup } from '../domain/base-backup.ts';
 export type { LandingReport } from '../domain/landing-report.ts';
-export { renderLandingReport } from '../domain/landing-report.ts';
+export { renderLandingReport, renderWholeLandingReport } from '../domain/render-landing-report.ts';
+export type { FamilyMember, Fork, Lineage } from '../domain/lineage.ts';
 export type { DataCheck, PasswordReference, RestoreRequest, RoleSwap } from '../domain/restore-request.ts';
 export type { RestorePoint } from '../domain/restore-point.ts';
 export type {

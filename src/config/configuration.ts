@@ -56,6 +56,14 @@ export function archiveUrlOf(configuration: Configuration, clusterName: string):
   });
 }
 
+/** Every configured cluster whose archive is known. */
+export function archivesOf(configuration: Configuration): readonly { readonly name: string; readonly archive: string }[] {
+  return configuration.clusters.flatMap((cluster) => {
+    const archive = archiveOf(configuration, cluster);
+    return archive === undefined ? [] : [{ name: cluster.name, archive }];
+  });
+}
+
 /**
  * Where the archive of a cluster will be that is not configured yet, the child of a restore: below storage.prefix, else beside its parent's.
  * @throws WalkbackError ARCHIVE_PREFIX_IN_USE when that is the archive of a configured cluster, INVALID_CONFIGURATION at the root of a bucket

@@ -1,7 +1,8 @@
 /** `walkback demo`: tells the story on a site of its own, and says what became of it. */
 import { tmpdir } from 'node:os';
 import { formatDuration, type Output } from '../cli/output.ts';
-import { type LandingReport, renderLandingReport } from '../domain/landing-report.ts';
+import type { LandingReport } from '../domain/landing-report.ts';
+import { renderLandingReport } from '../domain/render-landing-report.ts';
 import { type DemoSite, startDemoSite } from './demo-site.ts';
 import { type DemoStory, type Tell, tellDemoStory, untilAborted } from './demo-story.ts';
 

@@ -1,9 +1,7 @@
 /** The answer to a restore: where it was asked to land, where it landed, and how that is known. */
 import type { SalvageReport } from './early-end.ts';
-import { formatInstant, parseInstant } from './instant.ts';
-import { describeStop } from './landing-proof.ts';
 import type { RecoveryStop } from './recovery-events.ts';
-import { describeTarget, type RecoveryTarget } from './recovery-target.ts';
+import type { RecoveryTarget } from './recovery-target.ts';
 import type { TimelineId } from './wal-segment.ts';
 
 /** Why replay stopped. */
@@ -44,6 +42,13 @@ export interface CheckReport {
   readonly ok: boolean;
 }
 
+/** The first base backup of the restored cluster: one of both is null. */
+export interface ProtectionReport {
+  readonly backup: string | null;
+  /** Why there is none. */
+  readonly failure: string | null;
+}
+
 /** What became of a role. */
 export interface RoleReport {
   readonly role: string;
@@ -66,10 +71,17 @@ export interface LandingReport {
   /** Private directory of the unix socket on the host. */
   readonly socketDirectory: string;
   readonly archive: string;
+  /** Archive of the cluster that it was restored from. */
+  readonly parentArchive: string;
+  /** Timeline that was left for `timeline`. */
+  readonly parentTimeline: TimelineId;
+  /** RFC 3339, by the worker's clock: when it was open to clients. */
+  readonly restoredAt: string;
   readonly requestedTarget: RecoveryTarget;
   readonly endReason: EndReason;
   readonly lastCommitKept: CommitFact | null;
   readonly firstCommitLeftOut: CommitFact | null;
+  /** Where the last record begins that was read: replayed too, unless `stop` is before it. Null where PostgreSQL's log did not tell. */
   readonly endLsn: string | null;
   readonly timeline: TimelineId;
   /** Why an early end is the state at the target; null when the target was reached. */
@@ -84,65 +96,20 @@ export interface LandingReport {
   readonly salvage?: SalvageReport;
   readonly backup: string;
   readonly fetchedBytes: number;
+  /** Parts that the attempt fetched that ended the fetch, and those that were there already. */
+  readonly fetchedParts: number;
+  readonly partsAlreadyFetched: number;
   readonly segmentsReplayed: number;
+  /** How often PostgreSQL was started in recovery: 1 when nothing came between and no target was dropped. */
+  readonly recoveryStarts: number;
   readonly roles: readonly RoleReport[];
   readonly lockedRoles: readonly string[];
   readonly checks: readonly CheckReport[];
+  /** Null: it was not asked for. */
+  readonly protection: ProtectionReport | null;
   /** PostgreSQL's own lines about the landing. */
   readonly postgresLog: readonly string[];
   readonly settingsNotCarriedOver: readonly string[];
   readonly steps: readonly StepReport[];
   readonly totalMilliseconds: number;
-}
-
-const reasons: Readonly<Record<EndReason, string>> = {
-  'target-reached': 'target reached',
-  'ended-early-not-proven': 'end of WAL, NOT proven to be the state at the target',
-  'ended-early-proven-complete': 'end of WAL, proven to be the state at the target',
-  'end-of-wal': 'end of the archived WAL, as asked',
-};
-
-/** The report as a page for a terminal: aligned, without colour. */
-export function renderLandingReport(report: LandingReport): string {
-  const rows: [string, string][] = [
-    ['restored', `${report.cluster} as ${report.name}, on ${report.host}`],
-    ['asked for', describeTarget(report.requestedTarget)],
-    ['landed', `${reasons[report.endReason]}${report.stop === null ? '' : `: stopped ${describeStop(report.stop)}`}`],
-    ['last commit kept', report.lastCommitKept === null ? 'none after the base backup' : renderCommit(report.lastCommitKept)],
-    ['first left out', report.firstCommitLeftOut === null ? 'none' : renderCommit(report.firstCommitLeftOut)],
-    ...(report.earlyEndProof === null ? [] : ([['proof', report.earlyEndProof]] as [string, string][])),
-    ...(report.earlyEndDoubt === null ? [] : ([['doubt', report.earlyEndDoubt]] as [string, string][])),
-    ...report.decisions.map((decision): [string, string] => ['decided', renderDecision(decision)]),
-    ...(report.salvage === undefined ? [] : ([['salvaged', renderSalvage(report.salvage)]] as [string, string][])),
-    ['timeline', `${report.timeline}${report.endLsn === null ? '' : `, at ${report.endLsn}`}`],
-    ['base backup', `${report.backup}, then ${report.segmentsReplayed} WAL segments`],
-    ['listens on', `${report.listenAddresses} port ${report.port}`],
-    ['data directory', report.dataDirectory],
-    ['archives to', report.archive],
-    ...report.roles.map((role): [string, string] => [
-      'role',
-      `${role.role} is now ${role.newName}; password in ${role.passwordFile}; old password ${role.oldPasswordRefused ? 'refused' : 'NOT REFUSED'} (${role.oldPasswordProof})`,
-    ]),
-    ...(report.lockedRoles.length === 0 ? [] : ([['locked roles', report.lockedRoles.join(', ')]] as [string, string][])),
-    ...report.checks.map((check): [string, string] => ['check', `${check.ok ? 'ok' : 'WRONG'}: ${check.sql} = ${check.actual ?? 'NULL'}`]),
-    [
-      'took',
-      `${(report.totalMilliseconds / 1000).toFixed(1)} s: ${report.steps.map((step) => `${step.name} ${(step.milliseconds / 1000).toFixed(1)}`).join(', ')}`,
-    ],
-  ];
-  const width = Math.max(...rows.map(([label]) => label.length));
-  return rows.map(([label, text]) => `${label.padEnd(width)}  ${text}`).join('\n');
-}
-
-function renderDecision({ decision, at, reason, target }: DecisionReport): string {
-  return `${decision}${target === null ? '' : ` to ${describeTarget(target)}`} at ${at}${reason === null ? '' : `: ${reason}`}`;
-}
-
-function renderSalvage({ segments, partial, lastCommit }: SalvageReport): string {
-  const stored = `${segments} WAL segments${partial === null ? '' : ` and the unfinished ${partial}`}`;
-  return lastCommit === null ? stored : `${stored}; the last commit in it is of ${renderCommit(lastCommit)}`;
-}
-
-function renderCommit(commit: CommitFact): string {
-  return `${formatInstant(parseInstant(commit.time))}${commit.xid === null ? '' : ` (transaction ${commit.xid})`}`;
 }

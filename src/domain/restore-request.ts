@@ -71,6 +71,8 @@ export interface RestoreRequest {
   readonly checks?: readonly DataCheck[];
   /** Restore although libraries of the source's extensions are not on the host. Default false. */
   readonly allowMissingLibraries?: boolean;
+  /** Take a first base backup of the restored cluster once it is open; when that fails, the cluster stays open. Default false. */
+  readonly protect?: boolean;
 }
 
 /** A request with every default filled in. */
@@ -112,6 +114,7 @@ export function completeRestoreRequest(request: RestoreRequest, now: Date): Comp
     roles: request.roles ?? [],
     otherLoginRoles: request.otherLoginRoles ?? 'lock',
     checks: request.checks ?? [],
+    protect: request.protect ?? false,
   };
 }
 
@@ -149,6 +152,7 @@ function problemsOf(request: RestoreRequest): string[] {
     request.atTarget !== 'pause' || request.target?.kind !== 'latest',
     'atTarget: there is nothing to pause at; replay to the latest ends in a promotion',
   );
+  check(isFlag(request.protect), 'protect: true or false');
   check(isOneOf(request.otherLoginRoles, ['lock', 'keep']), 'otherLoginRoles: lock or keep');
   check(isFlag(request.allowMissingLibraries), 'allowMissingLibraries: true or false');
   check(

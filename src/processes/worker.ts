@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { createControlActivities } from '../activities/control-activities.ts';
-import { archiveUrlForNewCluster, archiveUrlOf, clusterOf, type Configuration } from '../config/configuration.ts';
+import { archivesOf, archiveUrlForNewCluster, archiveUrlOf, clusterOf, type Configuration } from '../config/configuration.ts';
 import type { LoadedConfiguration } from '../config/load.ts';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { type Connection, WorkflowNotFoundError } from '@temporalio/client';
@@ -34,6 +34,7 @@ export async function runWorker({ loaded, log, signal, onReady }: RunProcessOpti
   const temporal: TemporalSettings = profile === undefined ? {} : { profile };
   const activities = createControlActivities({
     locateCluster: (cluster) => placeOf(configuration, cluster),
+    configuredClusters: () => archivesOf(configuration),
     archiveUrlForNewCluster: (source, name) => archiveUrlForNewCluster(configuration, source, name),
     openStore: (url) => stores.open(url),
     isWorkflowRunning: (workflowId) => isWorkflowRunning(temporal, workflowId),

@@ -42,6 +42,8 @@ const control = {
   readArchiveWindow: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
   pruneArchive: { startToCloseTimeout: '2 days', heartbeatTimeout: '15 seconds', retry: patientRetry },
   markBackup: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
+  readLandingReport: { startToCloseTimeout: '5 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
+  readLineage: { startToCloseTimeout: '5 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
   storeLandingReport: { startToCloseTimeout: '1 minute', retry: { ...patientRetry, maximumAttempts: 10 } },
 } satisfies Record<keyof ControlActivities, ActivityOptions>;
 

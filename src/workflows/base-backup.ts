@@ -22,7 +22,7 @@ export async function baseBackup(request: BaseBackupRequest): Promise<BaseBackup
 async function takeBaseBackup(request: BaseBackupRequest, steps: StepRecorder<BackupPhase>): Promise<BaseBackupReport> {
   const startedMs = Date.now();
   const { cluster } = request;
-  const { value: place } = await controlActivities().locateCluster(`Find where ${cluster} lives`, { cluster });
+  const place = request.place ?? (await controlActivities().locateCluster(`Find where ${cluster} lives`, { cluster })).value;
   const host = hostActivities(hostTaskQueue(place.host));
   const job = { cluster, archiveUrl: place.archiveUrl, ...(request.kind === undefined ? {} : { kind: request.kind }) };
   try {

@@ -1,4 +1,5 @@
 /** What the world outside may say to our workflows: names, inputs, results. Types and names only, so that a client stays light. */
+import type { ClusterPlace } from '../activities/types.ts';
 import type { VerificationReport } from '../domain/archive-findings.ts';
 import type { BackupKind, BaseBackup, PageDamage } from '../domain/base-backup.ts';
 import type { PruneReport } from '../domain/prune-report.ts';
@@ -19,6 +20,8 @@ export const workflowTypes = {
   verifyArchive: 'verifyArchive',
   scheduledVerification: 'scheduledVerification',
   readArchiveWindow: 'readArchiveWindow',
+  readLandingReport: 'readLandingReport',
+  readLineage: 'readLineage',
   prune: 'prune',
   scheduledPrune: 'scheduledPrune',
   markBackup: 'markBackup',
@@ -71,6 +74,7 @@ export type RestorePhase =
   | 'run-checks'
   | 'open-to-clients'
   | 'report'
+  | 'protect'
   | 'done'
   | 'abandon'
   | 'failed';
@@ -110,6 +114,8 @@ export interface BaseBackupRequest {
   readonly cluster: string;
   /** An incremental backup is a full one when there is doubt about what it could build on; the report says why. Default full. */
   readonly kind?: BackupKind;
+  /** Where the cluster is, of one that the configuration does not know: a restored one. Default: as configured. */
+  readonly place?: ClusterPlace;
 }
 
 /** Result of `baseBackup`. */

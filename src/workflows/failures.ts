@@ -1,5 +1,5 @@
 /** Errors at the border of a workflow: what activities threw, and what a workflow throws. */
-import { ActivityFailure, ApplicationFailure, isCancellation, TimeoutFailure } from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure, isCancellation, TimeoutFailure } from '@temporalio/workflow';
 import { type ErrorCode, type ErrorFacts, isErrorCode, messageOf, WalkbackError } from '../domain/errors.ts';
 
 /** Details of every ApplicationFailure of ours. */
@@ -14,10 +14,10 @@ export function applicationFailureOf(error: WalkbackError): ApplicationFailure {
   return ApplicationFailure.create({ type: error.code, message: error.message, nonRetryable: true, details: [details] });
 }
 
-/** What an activity, or domain code, failed with. */
+/** What an activity, a child workflow, or domain code failed with. */
 export function walkbackErrorOf(error: unknown, host?: string): WalkbackError {
   if (error instanceof WalkbackError) return error;
-  const cause = error instanceof ActivityFailure ? error.cause : error;
+  const cause = error instanceof ActivityFailure || error instanceof ChildWorkflowFailure ? error.cause : error;
   if (cause instanceof TimeoutFailure && cause.timeoutType === 'SCHEDULE_TO_START') {
     return host === undefined
       ? new WalkbackError('NO_WORKER', 'No walkback worker took the step.')

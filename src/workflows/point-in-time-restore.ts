@@ -3,7 +3,7 @@
  * is one activity that may be retried; what happens next is decided here, on values.
  */
 import { CancellationScope, isCancellation, setHandler, workflowInfo } from '@temporalio/workflow';
-import type { OpenedCluster, PlannedRestore, RestoreJob } from '../activities/types.ts';
+import type { PlannedRestore, RestoreJob } from '../activities/types.ts';
 import type { SourceProof } from '../domain/early-end.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import type { CheckReport, LandingReport } from '../domain/landing-report.ts';
@@ -15,14 +15,15 @@ import type { RestoreRequest } from './contract.ts';
 import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
 import { DecisionDesk } from './decision-desk.ts';
 import { type Goal, recoverToTarget } from './recover-to-target.ts';
-import type { Recovered } from './recovered.ts';
+import { protectChild } from './protect-child.ts';
+import { reportOf, storeReport } from './restore-report.ts';
 import { restoreProgress } from './restore-messages.ts';
 import { renderRestoreDetails } from './render-details.ts';
 import { RestoreSteps } from './restore-steps.ts';
 
 /** Restores a cluster to a target; the result is the landing report. Fails with a code of domain/errors.ts as the failure's type. */
 export async function pointInTimeRestore(input: RestoreRequest): Promise<LandingReport> {
-  const steps = new RestoreSteps((state) => renderRestoreDetails(input, state));
+  const steps = new RestoreSteps((state, landing) => renderRestoreDetails(input, state, landing));
   setHandler(restoreProgress, () => steps.state, { description: 'Where the restore stands, and the steps done' });
   const desk = new DecisionDesk(() => steps.state.phase);
   return await failingAsApplicationFailure(() => restore(input, steps, desk));
@@ -67,31 +68,31 @@ async function restore(input: RestoreRequest, steps: Steps, desk: DecisionDesk):
       swapped,
       checks,
       opened,
-      fetchedBytes: fetched.bytes,
+      fetched,
       decisions: desk.decisions,
       steps,
       startedMs,
     });
-    await storeReport(report, steps);
+    // From here on the cluster is open, and nothing takes it away again.
+    hostIsGivenUp();
+    const landed = await storeReport(report, { job, steps });
+    const stored = request.protect ? await protectAndStore(landed, { job, steps }) : landed;
+    const last = { ...stored, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs };
+    steps.showLanding(last);
     steps.enter('done', `${job.name} is open on port ${job.port}`);
-    return { ...report, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs };
+    return last;
   } catch (error) {
     hostIsGivenUp();
     throw await abandon(error, { host, steps, job });
   }
 }
 
-/** The cluster is open by now: neither a store that is down nor a cancellation takes it away again, and the result holds the report anyway. */
-async function storeReport(report: LandingReport, steps: Steps): Promise<void> {
-  await CancellationScope.nonCancellable(async () => {
-    try {
-      await steps.run('report', 'Store the landing report in the archive', (summary) =>
-        controlActivities().storeLandingReport(summary, { archiveUrl: report.archive, report }),
-      );
-    } catch (error) {
-      steps.enter('report', `The landing report could not be stored: ${walkbackErrorOf(error).message}`);
-    }
-  });
+async function protectAndStore(
+  report: LandingReport,
+  context: { readonly job: RestoreJob; readonly steps: Steps },
+): Promise<LandingReport> {
+  const protection = await protectChild(context.job, report.host, context.steps);
+  return await storeReport({ ...report, protection, steps: context.steps.state.steps }, context);
 }
 
 /** Up to the end of this nothing is made. What the check takes on the host, a name and a port, is given back when the restore goes no further. */
@@ -229,40 +230,4 @@ function assertChecksPassed(checks: readonly CheckReport[]): void {
   if (first === undefined) return;
   const message = `${wrong.length} of ${checks.length} checks failed; the first, "${first.sql}", gave ${first.actual ?? 'NULL'} where ${first.expected ?? 'NULL'} was expected.`;
   throw new WalkbackError('CHECK_FAILED', message, { facts: { sql: first.sql, expected: first.expected, actual: first.actual } });
-}
-
-interface ReportParts {
-  readonly request: CompleteRestoreRequest;
-  readonly job: RestoreJob;
-  readonly recovered: Recovered;
-  readonly swapped: { readonly roles: LandingReport['roles']; readonly locked: readonly string[] };
-  readonly checks: readonly CheckReport[];
-  readonly opened: OpenedCluster;
-  readonly fetchedBytes: number;
-  readonly decisions: LandingReport['decisions'];
-  readonly steps: Steps;
-  readonly startedMs: number;
-}
-
-function reportOf(parts: ReportParts): LandingReport {
-  const { request, job, recovered, swapped, checks, opened } = parts;
-  return {
-    restoreId: job.restoreId,
-    cluster: request.cluster,
-    name: request.name,
-    host: request.host,
-    dataDirectory: request.dataDirectory,
-    port: request.port,
-    ...opened,
-    archive: job.childArchiveUrl,
-    ...recovered,
-    decisions: parts.decisions,
-    backup: job.plan.backup.name,
-    fetchedBytes: parts.fetchedBytes,
-    roles: swapped.roles,
-    lockedRoles: swapped.locked,
-    checks,
-    steps: parts.steps.state.steps,
-    totalMilliseconds: Date.now() - parts.startedMs,
-  };
 }

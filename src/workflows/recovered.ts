@@ -43,7 +43,7 @@ export function landed(request: CompleteRestoreRequest, goal: Goal, landing: Lan
     requestedTarget: goal.job.target,
     endReason: endReasonOf(goal, earlyEnd),
     lastCommitKept: lastKept(stop, lastCommitTime),
-    firstCommitLeftOut: stop?.kind === 'before' && stop.time !== undefined ? { time: stop.time, xid: stop.xid } : null,
+    firstCommitLeftOut: firstLeftOut(stop),
     stop: earlyEnd === undefined ? (stop ?? null) : null,
     endLsn: endLsn ?? null,
     timeline: landing.timeline,
@@ -79,6 +79,12 @@ function endReasonOf({ job }: Goal, earlyEnd: EarlyEnd | undefined): Recovered['
 function lastKept(stop: RecoveryStop | undefined, time: string | undefined): CommitFact | null {
   if (time === undefined) return null;
   return { time, xid: stop?.kind === 'after' && stop.record === 'commit' ? stop.xid : null };
+}
+
+/** PostgreSQL may also stop before a transaction that was rolled back: the commit behind it is looked for in the WAL. */
+function firstLeftOut(stop: RecoveryStop | undefined): CommitFact | null {
+  if (stop?.kind !== 'before' || stop.record !== 'commit' || stop.time === undefined) return null;
+  return { time: stop.time, xid: stop.xid };
 }
 
 function doubtOf(reason: string, request: CompleteRestoreRequest): string {

@@ -1,10 +1,12 @@
 /** The operator's page in the Temporal UI: Markdown for setCurrentDetails. Lists, since the UI renders the cells of a table run together. */
+import type { LandingReport } from '../domain/landing-report.ts';
 import { describeTarget } from '../domain/recovery-target.ts';
+import { renderLandingMarkdown } from '../domain/render-landing-report.ts';
 import type { RestoreRequest } from '../domain/restore-request.ts';
 import type { StepState } from './step-recorder.ts';
 
-/** Details of a restore. */
-export function renderRestoreDetails(request: RestoreRequest, state: StepState<string>): string {
+/** Details of a restore; at its end with the landing report. */
+export function renderRestoreDetails(request: RestoreRequest, state: StepState<string>, landing?: LandingReport): string {
   return [
     `## ${request.cluster} → ${request.name}`,
     `- **Target:** ${describeTarget(request.target)}`,
@@ -12,6 +14,7 @@ export function renderRestoreDetails(request: RestoreRequest, state: StepState<s
     `- **Now:** ${state.phase} — ${state.summary}`,
     ...waitingLines(state.waitingFor),
     ...stepLines(state),
+    ...(landing === undefined ? [] : ['', renderLandingMarkdown(landing)]),
   ].join('\n');
 }
 

@@ -1,6 +1,7 @@
 /** The steps of a restore: one whose host does not answer waits for a person, since a data directory cannot move to another host. */
 import { isCancellation } from '@temporalio/workflow';
 import type { Attempted } from '../activities/types.ts';
+import type { LandingReport } from '../domain/landing-report.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import type { RestorePhase } from './contract.ts';
 import type { DecisionDesk } from './decision-desk.ts';
@@ -15,10 +16,20 @@ interface HostWait {
 
 /** Remembers the steps of one restore. */
 export class RestoreSteps extends StepRecorder<RestorePhase> {
+  readonly #landing: { report: LandingReport | undefined };
   #hostWait: HostWait | undefined;
 
-  constructor(render: (state: StepState<RestorePhase>) => string) {
-    super('plan', render);
+  /** @param render what the Temporal UI shows; it gets the landing report once there is one */
+  constructor(render: (state: StepState<RestorePhase>, landing: LandingReport | undefined) => string) {
+    const landing: { report: LandingReport | undefined } = { report: undefined };
+    super('plan', (state) => render(state, landing.report));
+    this.#landing = landing;
+  }
+
+  /** From here on the details show where the restore landed. */
+  showLanding(report: LandingReport): void {
+    this.#landing.report = report;
+    this.show();
   }
 
   /** From here on, there is something on the host that is worth waiting for; ends with the returned function. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-
-import { type LandingReport, renderLandingReport } from '../../src/domain/landing-report.ts';
 import { parseInstant } from '../../src/domain/instant.ts';
+import type { LandingReport } from '../../src/domain/landing-report.ts';
+import { renderLandingMarkdown, renderLandingReport, renderWholeLandingReport } from '../../src/domain/render-landing-report.ts';
 import type { WalSegmentName } from '../../src/domain/wal-segment.ts';
 
 const report: LandingReport = {
@@ -14,6 +14,9 @@ const report: LandingReport = {
   listenAddresses: '127.0.0.1',
   socketDirectory: '/run/walkback/shop-1157',
   archive: 's3://bucket/shop-1157',
+  parentArchive: 's3://bucket/shop',
+  parentTimeline: 1,
+  restoredAt: '2026-11-22T12:03:00.000Z',
   requestedTarget: { kind: 'time', time: parseInstant('2026-11-22T11:57:00.5Z') },
   endReason: 'target-reached',
   lastCommitKept: { time: '2026-11-22 11:56:58.75+00', xid: null },
@@ -27,7 +30,10 @@ const report: LandingReport = {
   sourceFlushed: true,
   backup: 'base_000000010000000000000003',
   fetchedBytes: 1000,
+  fetchedParts: 3,
+  partsAlreadyFetched: 0,
   segmentsReplayed: 4,
+  recoveryStarts: 1,
   roles: [
     {
       role: 'app',
@@ -39,6 +45,7 @@ const report: LandingReport = {
   ],
   lockedRoles: [],
   checks: [{ sql: 'SELECT count(*) FROM customers', expected: '5', actual: '5', ok: true }],
+  protection: null,
   postgresLog: [],
   settingsNotCarriedOver: [],
   steps: [
@@ -70,8 +77,8 @@ describe('renderLandingReport', () => {
       ['landed', 'target reached: stopped before the commit of transaction 742 at 2026-11-22 11:57:11.25 UTC'],
       ['last commit kept', '2026-11-22 11:56:58.75 UTC'],
       ['first left out', '2026-11-22 11:57:11.25 UTC (transaction 742)'],
-      ['timeline', '2, at 0/7000148'],
-      ['base backup', 'base_000000010000000000000003, then 4 WAL segments'],
+      ['timeline', '2, left 1 at 0/7000148'],
+      ['base backup', 'base_000000010000000000000003, 1000 bytes fetched in 3 parts, then 4 WAL segments'],
       ['listens on', '127.0.0.1 port 5433'],
       ['data directory', '/srv/shop-1157'],
       ['archives to', 's3://bucket/shop-1157'],
@@ -118,7 +125,7 @@ describe('renderLandingReport', () => {
 
   it('renderLandingReport says when nothing was replayed after the base backup', () => {
     expect(row({ lastCommitKept: null }, 'last commit kept')).toBe('none after the base backup');
-    expect(row({ endLsn: null }, 'timeline')).toBe('2');
+    expect(row({ endLsn: null }, 'timeline')).toBe('2, left 1');
   });
 
   it('renderLandingReport shouts when an old password still works or a check is wrong', () => {
@@ -127,11 +134,37 @@ describe('renderLandingReport', () => {
     expect(row({ checks: [{ sql: 'SELECT 1', expected: '1', actual: null, ok: false }] }, 'check')).toBe('WRONG: SELECT 1 = NULL');
   });
 
+  it('renderLandingReport says whether a first base backup protects the restored cluster', () => {
+    expect(row({}, 'protected')).toBeUndefined();
+    expect(row({ protection: { backup: 'base_x', failure: null } }, 'protected')).toBe('by its first base backup, base_x');
+    expect(row({ protection: { backup: null, failure: 'the store is full' } }, 'protected')).toContain(
+      'NOT YET: the first base backup failed: the store',
+    );
+  });
+
   it('renderLandingReport lists locked roles, and leaves empty lists out', () => {
     expect(row({ lockedRoles: ['old', 'older'] }, 'locked roles')).toBe('old, older');
     const labels = rowsOf({ roles: [], checks: [] }).map(([label]) => label);
     expect(labels).not.toContain('role');
     expect(labels).not.toContain('check');
     expect(labels).not.toContain('locked roles');
+  });
+});
+
+describe('renderWholeLandingReport', () => {
+  it('renderWholeLandingReport adds each step with its attempts, and PostgreSQL’s own words', () => {
+    const postgresLog = ['2026-11-22T12:01:00Z LOG: recovery stopping before commit of transaction 742'];
+    const text = renderWholeLandingReport({ ...report, postgresLog, recoveryStarts: 2, settingsNotCarriedOver: ['ssl_cert_file'] });
+    expect(text).toContain('4.3 s, PostgreSQL started 2 times');
+    expect(text).toMatch(/\nSteps\n {2}plan +0\.0 s\n {2}fetch-base-backup +1\.3 s {2}attempt 2\n/);
+    expect(text).toContain(`PostgreSQL said\n  ${postgresLog[0]}`);
+    expect(text).toContain('not carried over\n  ssl_cert_file');
+    expect(renderWholeLandingReport(report)).not.toContain('PostgreSQL said');
+  });
+
+  it('renderLandingMarkdown says the same as a list, for the Temporal UI', () => {
+    const text = renderLandingMarkdown({ ...report, postgresLog: ['LOG: redo done at 0/7000148'] });
+    expect(text).toContain('- **first left out:** 2026-11-22 11:57:11.25 UTC (transaction 742)');
+    expect(text).toContain('    LOG: redo done at 0/7000148');
   });
 });

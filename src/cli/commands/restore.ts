@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { RestoreHandle } from '../../client/handles.ts';
 import type { Configuration } from '../../config/configuration.ts';
 import { WalkbackError } from '../../domain/errors.ts';
-import { renderLandingReport } from '../../domain/landing-report.ts';
+import { renderLandingReport } from '../../domain/render-landing-report.ts';
 import { earlyEndPolicies, type EarlyEndPolicy } from '../../domain/early-end.ts';
 import { describeTarget, parseRecoveryTarget, type RecoveryTarget, type TargetTimeline } from '../../domain/recovery-target.ts';
 import { type DataCheck, type RestoreRequest, type RoleSwap, type SourceUse, sourceUses } from '../../domain/restore-request.ts';
@@ -31,6 +31,7 @@ interface RestoreOptions extends CommonOptions {
   readonly listenAddresses?: string;
   readonly allowFrom?: readonly string[];
   readonly allowMissingLibraries?: boolean;
+  readonly protect?: boolean;
   readonly agentCheck: boolean;
   readonly wait: boolean;
 }
@@ -83,6 +84,7 @@ export function addRestoreCommands(program: Command): void {
     .option('--listen-addresses <addresses>', "default: the host's configuration")
     .option('--allow-from <cidr...>', 'networks that may log in; default: loopback')
     .option('--allow-missing-libraries', "restore although libraries of the source's extensions are not on the host")
+    .option('--protect', 'take a first base backup of the restored cluster once it is open')
     .option('--no-agent-check', 'start it even when no agent answers on the host; it then has half a minute to come up')
     .option('--no-wait', 'only start it, and print its id')
     .addHelpText('after', restoreExamples)
@@ -137,6 +139,7 @@ function requestOf(parts: { cluster: string; target: RestoreRequest['target']; o
     roles: options.role,
     otherLoginRoles: options.otherLoginRoles,
     checks: options.check,
+    ...(options.protect === true ? { protect: true } : {}),
     ...(options.timeline === undefined ? {} : { timeline: options.timeline }),
     ...(options.backup === undefined ? {} : { backup: options.backup }),
     ...(options.decideWithin === undefined ? {} : { decisionWithinMinutes: options.decideWithin }),

@@ -14,6 +14,8 @@ export interface MadeRecord {
   readonly data: Buffer;
   /** The previous record's position is wrong: left over from an older use of the file. */
   readonly isStale?: boolean;
+  /** Transaction id; default 0. */
+  readonly xid?: number;
   /** The next record begins in the next segment. */
   readonly endsSegment?: boolean;
 }
@@ -77,7 +79,7 @@ function emptySegment(name: string): Buffer {
 }
 
 /** Puts the records into a segment, one behind the other, over the pages' headers. @param continuedBytes of a record that began before */
-export function segmentWith(name: string, records: readonly MadeRecord[], continuedBytes = 0): Buffer {
+export function segmentWith(name: string, records: readonly MadeRecord[], continuedBytes = 0, previousRecord = 0n): Buffer {
   const segment = walSegment({ name });
   segment.fill(0, longHeaderBytes);
   const start = segment.readBigUInt64LE(8);
@@ -86,7 +88,7 @@ export function segmentWith(name: string, records: readonly MadeRecord[], contin
     segment.writeUInt32LE(continuedBytes, 16);
   }
   let offset = write(segment, longHeaderBytes, Buffer.alloc(continuedBytes, 0xaa));
-  let previous = 0n;
+  let previous = previousRecord;
   for (const record of records) {
     offset = Math.ceil(offset / 8) * 8;
     if (offset % pageBytes === 0) offset += shortHeaderBytes;
@@ -97,10 +99,11 @@ export function segmentWith(name: string, records: readonly MadeRecord[], contin
   return segment;
 }
 
-function recordBytes({ manager, info, data, isStale = false }: MadeRecord, previous: bigint): Buffer {
+function recordBytes({ manager, info, data, isStale = false, xid = 0 }: MadeRecord, previous: bigint): Buffer {
   const isShort = data.length < 256;
   const bytes = Buffer.alloc(24 + (isShort ? 2 : 5) + data.length);
   bytes.writeUInt32LE(bytes.length, 0);
+  bytes.writeUInt32LE(xid, 4);
   bytes.writeBigUInt64LE(isStale ? 0x1234n : previous, 8);
   bytes.writeUInt8(info, 16);
   bytes.writeUInt8(manager, 17);

@@ -7,6 +7,7 @@ import { connectServer } from '../../../src/postgres/connection.ts';
 import { serverState } from '../../../src/postgres/server-state.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
 import { documentedMembers, documentOf, errorCodeOf, runCli } from './run-cli.ts';
+import { withTemporal } from './temporal.ts';
 import { restoreArguments, type Shop, shopRole, startShop } from './shop.ts';
 
 let shop: Shop;
@@ -68,6 +69,36 @@ describe('walkback restore', () => {
     expect({ ok, workflowId }).toEqual({ ok: true, workflowId: idOf('as-json') });
     expect(new Set(Object.keys(report))).toEqual(await documentedMembers('Landing report'));
     expect(report).toMatchObject({ name: 'as-json', endReason: 'target-reached', timeline: 2, lockedRoles: [shopRole] });
+  });
+
+  it('walkback report and lineage tell from the archive alone where a restore landed and whom it comes from, by id and by name', async () => {
+    const down = { ...shop.site, environment: { ...shop.site.environment, TEMPORAL_ADDRESS: '127.0.0.1:1' } };
+    const outcome = await runCli(down, ['report', idOf('as-json'), '--json']);
+    const { report, workflowId } = documentOf(outcome) as { workflowId: string; report: LandingReport };
+    expect({ exitCode: outcome.exitCode, workflowId }).toEqual({ exitCode: 0, workflowId: idOf('as-json') });
+    // The third order is the last commit kept, the fourth the first left out; both are named, with their transactions.
+    const { lastCommitKept, firstCommitLeftOut } = report;
+    expect(Number(firstCommitLeftOut?.xid)).toBe(Number(lastCommitKept?.xid) + 1);
+    expect(report).toMatchObject({ cluster: 'shop', parentTimeline: 1, recoveryStarts: 1, fetchedParts: expect.any(Number) as number });
+    expect(report.parentArchive).toBe(shop.site.s3.url('shop'));
+    const text = await runCli(down, ['report', 'as-json']);
+    expect(text.stdout).toMatch(/\nSteps\n {2}plan +[\d.]+ s/);
+    expect(text.stdout).toMatch(/PostgreSQL said\n.*recovery stopping before commit/s);
+    expect(await shop.site.client.landingReport('as-json')).toEqual(report);
+    const details = await withTemporal(shop.site, (client) =>
+      client.workflow.getHandle(idOf('as-json')).query<{ currentDetails?: string }>('__temporal_workflow_metadata'),
+    );
+    expect(details.currentDetails).toContain('**first left out:**');
+
+    const lineage = await runCli(down, ['lineage', 'shop']);
+    expect(lineage.stdout).toMatch(/^shop \*\n├─ waited {2}left timeline 1 for 2 at .*\n└─ as-json {2}left/);
+    const document = documentOf(await runCli(down, ['lineage', 'waited', '--json'])) as {
+      root: { name: string; children: { name: string }[] };
+    };
+    expect([document.root.name, ...document.root.children.map(({ name }) => name)]).toEqual(['shop', 'waited', 'as-json']);
+    expect((await shop.site.client.lineage({ cluster: 'waited' })).root).toEqual(document.root);
+    const unknown = await runCli(down, ['report', 'nobody', '--json']);
+    expect([unknown.exitCode, errorCodeOf(unknown)]).toEqual([3, 'NOT_FOUND']);
   });
 
   it('walkback restore prints the id when it does not wait; status and promote take it from there, and the paused server can be read', async () => {

@@ -2,11 +2,12 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { walKey, walPrefix } from '../../../src/archive/layout.ts';
+import { sentinelKey, walKey, walPrefix } from '../../../src/archive/layout.ts';
 import { demoAdmin, demoCluster } from '../../../src/demo/demo-site.ts';
 import type { LandingReport } from '../../../src/domain/landing-report.ts';
 import { connectServer } from '../../../src/postgres/connection.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
+import { withTemporal } from '../cli/temporal.ts';
 import { Scene } from './scene.ts';
 import { listKeys, openArchive } from './stored-objects.ts';
 
@@ -59,13 +60,19 @@ async function configureChild(): Promise<void> {
 describe('a restored cluster', () => {
   it('sends its history file and its first segment to its own prefix, and nothing to that of its parent', async () => {
     const target = await scene.noteTarget();
-    const { handle } = await scene.restore({ name: childName, target: { kind: 'time', time: target.time } });
+    const { handle } = await scene.restore({ name: childName, target: { kind: 'time', time: target.time }, protect: true });
     child = await handle.result();
     const parentKeys = await keysOf(demoCluster);
     const written: string[] = [];
     for (const n of [1001, 1002, 1003]) written.push(await writeIntoChild(n));
     for (const name of ['00000002.history', ...written]) await untilStored(childName, name);
     firstChildSegment = [...(await keysOf(childName)).keys()].find((key) => /^wal_005\/00000002[0-9A-F]{16}\./.test(key)) ?? '';
+    // The first base backup was taken without anybody asking for it, and without the child being configured.
+    const { protection } = child;
+    expect(protection).toEqual({ backup: expect.stringMatching(/^base_00000002/) as string, failure: null });
+    expect((await keysOf(childName)).has(sentinelKey(protection?.backup ?? ''))).toBe(true);
+    expect(child.steps.map(({ name }) => name)).toEqual(expect.arrayContaining(['open-to-clients', 'report', 'protect']));
+    expect(await scene.site.client.landingReport(childName)).toMatchObject({ protection, cluster: demoCluster });
     // No hole: the first segment of the new timeline is the one in which recovery ended.
     expect(written.map((name) => name.slice(0, 8))).toEqual(['00000002', '00000002', '00000002']);
     expect(firstChildSegment <= walKey(written[0]!, 'zst')).toBe(true);
@@ -73,15 +80,35 @@ describe('a restored cluster', () => {
     expect([...parentKeys.keys()].filter((key) => key.startsWith(`${walPrefix}00000002`))).toEqual([]);
   });
 
-  it('can be backed up and restored itself, when walkback.yaml names it', async () => {
+  it('stays open when its first base backup fails, and the report says why', async () => {
+    const name = 'unprotected';
+    await withTemporal(scene.site, async (client) => {
+      // A base backup of that name runs already: one that no worker takes.
+      const running = await client.workflow.start('baseBackup', {
+        workflowId: `backup/${name}`,
+        taskQueue: 'nobody',
+        args: [{ cluster: name }],
+      });
+      const { handle } = await scene.restore({ name, target: { kind: 'latest' }, protect: true });
+      const report = await handle.result();
+      expect(report.protection).toEqual({ backup: null, failure: `a base backup of ${name} is running already` });
+      expect(await scene.rowsOf(report)).toBe(await scene.rowsOfSource());
+      await running.terminate();
+    });
+  });
+
+  it('can be restored itself from that first base backup, when walkback.yaml names it', async () => {
     await configureChild();
-    const { backup } = await (await scene.site.client.startBackup({ cluster: childName })).result();
-    expect(backup.timeline).toBe(2);
     await writeIntoChild(1004);
     const rows = await scene.rowsOf(child);
     const { handle } = await scene.restore({ cluster: childName, name: 'grandchild', target: { kind: 'latest' } });
     const grandchild = await handle.result();
-    expect(grandchild).toMatchObject({ cluster: childName, timeline: 3, endReason: 'end-of-wal' });
+    expect(grandchild).toMatchObject({ cluster: childName, timeline: 3, endReason: 'end-of-wal', backup: child.protection?.backup });
+    const { root } = await scene.site.client.lineage({ cluster: 'grandchild' });
+    expect(root.children.map(({ name, children }) => [name, ...children.map((member) => member.name)])).toEqual([
+      [childName, 'grandchild'],
+      ['unprotected'],
+    ]);
     expect(await scene.rowsOf(grandchild)).toBe(rows);
     await untilStored('grandchild', '00000003.history');
     expect([...(await keysOf(childName)).keys()].filter((key) => key.startsWith(`${walPrefix}00000003`))).toEqual([]);
