@@ -31,6 +31,7 @@ describe('completeRestoreRequest fills in defaults', () => {
       roles: [],
       otherLoginRoles: 'lock',
       checks: [],
+      protect: false,
     });
   });
 
@@ -49,6 +50,7 @@ describe('completeRestoreRequest fills in defaults', () => {
       roles: [{ role: 'app', newName: 'app_1157', password: { kind: 'file', path: '/etc/walkback/app' }, oldPasswordFile: '/etc/old' }],
       otherLoginRoles: 'keep',
       checks: [{ sql: 'SELECT count(*) FROM customers', expected: '5' }],
+      protect: true,
     };
     const complete = completeRestoreRequest(asked, now);
     expect(complete).toEqual(asked);
