@@ -1,22 +1,25 @@
 /** From content to stored bytes and back: compressed first, encrypted then. The one place that puts the two together. */
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { decompressionOf } from './compression.ts';
-import type { Chunks, Codec } from './compression/codec.ts';
+import type { Chunks, Codec, CompressOptions, DecompressOptions } from './compression/codec.ts';
 import { type ObjectCipher, WrongKeyError } from './encryption/cipher.ts';
 import { assertWritable } from './encryption.ts';
 
-/** The bytes to be stored. @throws WalkbackError ENCRYPTION_READ_ONLY */
-export function storedForm(
-  chunks: Chunks,
-  { codec, cipher }: { readonly codec: Codec; readonly cipher: ObjectCipher | undefined },
-): AsyncIterable<Buffer> {
+/** How an object is stored. */
+export interface StoredFormOptions extends CompressOptions {
+  readonly codec: Codec;
+  readonly cipher: ObjectCipher | undefined;
+}
+
+/** The bytes to be stored, each piece valid until the next is asked for. @throws WalkbackError ENCRYPTION_READ_ONLY */
+export function storedForm(chunks: Chunks, { codec, cipher, ...options }: StoredFormOptions): AsyncIterable<Buffer> {
   assertWritable(cipher);
-  const compressed = codec.compress(chunks);
+  const compressed = codec.compress(chunks, options);
   return cipher?.encrypt === undefined ? compressed : cipher.encrypt(compressed);
 }
 
-/** A stored object, as its content is read. */
-interface StoredForm {
+/** A stored object, and how its content is read. */
+interface StoredForm extends DecompressOptions {
   readonly key: string;
   /** Of its compression. */
   readonly extension: string;
@@ -28,10 +31,10 @@ interface StoredForm {
  * The reader throws WalkbackError DECRYPTION_FAILED naming the key when the beginning fits no key, SyntaxError and the codec's own errors for damage.
  * @throws WalkbackError ARCHIVE_FORMAT_UNSUPPORTED for an extension that nobody knows
  */
-export function contentReader({ key, extension, cipher }: StoredForm): (stored: Chunks) => AsyncIterable<Buffer> {
+export function contentReader({ key, extension, cipher, ...options }: StoredForm): (stored: Chunks) => AsyncIterable<Buffer> {
   const { decompress } = decompressionOf(extension, key);
-  if (cipher === undefined) return (stored) => plainContent(decompress(stored));
-  return (stored) => decompress(decrypted(stored, key, cipher));
+  if (cipher === undefined) return (stored) => plainContent(decompress(stored, options));
+  return (stored) => decompress(decrypted(stored, key, cipher), options);
 }
 
 async function* decrypted(stored: Chunks, key: string, cipher: ObjectCipher): AsyncGenerator<Buffer> {

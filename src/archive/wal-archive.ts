@@ -299,7 +299,7 @@ async function collected(chunks: AsyncIterable<Buffer>, maximumBytes = Infinity)
   for await (const chunk of chunks) {
     sizeBytes += chunk.length;
     if (sizeBytes > maximumBytes) throw new RangeError(`it decompresses to more than ${maximumBytes} bytes`);
-    pieces.push(chunk);
+    pieces.push(Buffer.from(chunk));
   }
   return Buffer.concat(pieces, sizeBytes);
 }

@@ -9,6 +9,9 @@ const resumeMaximumCount = 8;
 /** Pause before the first resume without progress; doubled each time, so that the last is 12.8 s. */
 const resumePauseMs = 100;
 
+/** Chunks that wait for the reader; a socket brings at most 64 KiB at a time. */
+const waitingChunksMaximum = 16;
+
 /** What a body needs to know. */
 export interface S3BodyOptions {
   readonly url: string;
@@ -36,7 +39,8 @@ export class S3Body extends Readable {
   #pausesWithoutProgressCount = 0;
 
   constructor(source: Readable, options: S3BodyOptions) {
-    super({ highWaterMark: 1024 * 1024 });
+    // By objects: chunks are given on one by one, as they came. A stream of bytes would join those that wait, into new memory.
+    super({ objectMode: true, highWaterMark: waitingChunksMaximum });
     this.#options = options;
     this.#stallTimer = setTimeout(() => this.#onStall(), options.stallTimeoutMs);
     options.signal?.addEventListener('abort', this.#onAbort, { once: true });

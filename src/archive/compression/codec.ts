@@ -8,16 +8,34 @@ export interface Decompression {
   /** Behind the object's name; empty for uncompressed. */
   readonly extension: string;
   /**
-   * What the stored bytes hold, in bounded pieces.
+   * What the stored bytes hold, in bounded pieces, each valid until the next is asked for.
    * @throws SyntaxError when they end early or go on behind their end, and the codec's own errors for damage
    */
-  readonly decompress: (chunks: Chunks) => AsyncIterable<Buffer>;
+  readonly decompress: (chunks: Chunks, options?: DecompressOptions) => AsyncIterable<Buffer>;
+}
+
+/** How decompressing may use the machine. */
+export interface DecompressOptions {
+  /** Work in the calling thread, where the compression can (zstd): for threads that do nothing else. Default false: by libuv's threads, and nobody waits. */
+  readonly inThisThread?: boolean;
 }
 
 /** A form that they are written in too. */
 export interface Codec extends Decompression {
-  /** The stored bytes. Never the very buffers that it was given: the caller fills them anew once they are taken. */
-  readonly compress: (chunks: Chunks) => AsyncIterable<Buffer>;
+  /**
+   * The stored bytes, each piece valid until the next is asked for. Never the very buffers that it was given: the caller fills them anew once they
+   * are taken.
+   */
+  readonly compress: (chunks: Chunks, options?: CompressOptions) => AsyncIterable<Buffer>;
+}
+
+/** How compressing may use the machine. */
+export interface CompressOptions {
+  /**
+   * Threads for this one object, of a compression that can share it out (zstd); the calling thread waits while all of them have work. Default none: one
+   * of libuv's threads, and nobody waits.
+   */
+  readonly threads?: number;
 }
 
 /** A chunk given to a compressor has this size: large enough that a trip to a thread costs little. */

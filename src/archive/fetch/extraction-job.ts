@@ -27,8 +27,10 @@ export interface ToExtraction {
   /** Number of the tar. */
   readonly tar: number;
   readonly message:
-    | { readonly kind: 'start'; readonly job: ExtractionJob }
-    | { readonly kind: 'chunk'; readonly bytes: ArrayBuffer }
+    /** `slots`: maximumChunksAhead times chunkBytes, filled in turn. */
+    | { readonly kind: 'start'; readonly job: ExtractionJob; readonly slots: SharedArrayBuffer }
+    /** So many bytes are in the next slot. */
+    | { readonly kind: 'chunk'; readonly sizeBytes: number }
     | { readonly kind: 'end' }
     /** The rest will not come. */
     | { readonly kind: 'stop' };
@@ -60,5 +62,10 @@ export type ExtractionFailure =
 
 /** A chunk has this size, but for the last: a message for each 64 KiB of a socket would cost more than it carries. */
 export const chunkBytes = 256 * 1024;
-/** Chunks of one tar on their way to a thread. */
+/** Chunks of one tar on their way to a thread. Their memory is used again and again: new memory for each would cost garbage collections. */
 export const maximumChunksAhead = 8;
+
+/** The place of a chunk, by how many came before it. */
+export function slotOf(slots: SharedArrayBuffer, chunksBefore: number): Buffer<SharedArrayBuffer> {
+  return Buffer.from(slots, (chunksBefore % maximumChunksAhead) * chunkBytes, chunkBytes);
+}

@@ -3,13 +3,14 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
 import { systemCodeOf } from '../../files/system-error.ts';
 import type { ObjectCipher } from '../encryption/cipher.ts';
-import type {
-  ExtractionFailure,
-  ExtractionJob,
-  ExtractionNews,
-  ExtractionSetting,
-  FromExtraction,
-  ToExtraction,
+import {
+  type ExtractionFailure,
+  type ExtractionJob,
+  type ExtractionNews,
+  type ExtractionSetting,
+  type FromExtraction,
+  slotOf,
+  type ToExtraction,
 } from './extraction-job.ts';
 import { extractTar } from './tar-extraction.ts';
 
@@ -24,31 +25,35 @@ async function openCipher(given: NonNullable<ExtractionSetting['cipher']>): Prom
   return await openObjectCipher(given);
 }
 
-/** Chunks as they come in messages; the sender waits for `taken` before it sends more than a few. */
+/** Chunks as they are announced; the sender waits for `taken` before it fills a slot again. */
 class IncomingChunks implements AsyncIterable<Buffer> {
-  readonly #waiting: ArrayBuffer[] = [];
+  readonly #slots: SharedArrayBuffer;
+  readonly #waitingBytes: number[] = [];
   readonly #onTaken: () => void;
+  #takenChunks = 0;
   #end: 'end' | 'stop' | undefined;
   #wake: () => void = () => undefined;
 
-  constructor(onTaken: () => void) {
+  constructor(slots: SharedArrayBuffer, onTaken: () => void) {
+    this.#slots = slots;
     this.#onTaken = onTaken;
   }
 
   take(message: Exclude<ToExtraction['message'], { readonly kind: 'start' }>): void {
-    if (message.kind === 'chunk') this.#waiting.push(message.bytes);
+    if (message.kind === 'chunk') this.#waitingBytes.push(message.sizeBytes);
     else this.#end = message.kind;
     this.#wake();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
     for (;;) {
-      const bytes = this.#waiting.shift();
+      const sizeBytes = this.#waitingBytes.shift();
       if (this.#end === 'stop') throw new Error('the rest of the object does not come');
-      if (bytes === undefined && this.#end === 'end') return;
-      if (bytes === undefined) await this.#next();
+      if (sizeBytes === undefined && this.#end === 'end') return;
+      if (sizeBytes === undefined) await this.#next();
       else {
-        yield Buffer.from(bytes);
+        yield slotOf(this.#slots, this.#takenChunks).subarray(0, sizeBytes);
+        this.#takenChunks += 1;
         this.#onTaken();
       }
     }
@@ -65,13 +70,13 @@ class IncomingChunks implements AsyncIterable<Buffer> {
 const incoming = new Map<number, IncomingChunks>();
 
 port.on('message', ({ tar, message }: ToExtraction) => {
-  if (message.kind === 'start') void run(tar, message.job);
+  if (message.kind === 'start') void run(tar, message);
   else incoming.get(tar)?.take(message);
 });
 
-async function run(tar: number, job: ExtractionJob): Promise<void> {
+async function run(tar: number, { job, slots }: { readonly job: ExtractionJob; readonly slots: SharedArrayBuffer }): Promise<void> {
   const tell = (message: ExtractionNews): void => port?.postMessage({ tar, message } satisfies FromExtraction);
-  const chunks = new IncomingChunks(() => tell({ kind: 'taken' }));
+  const chunks = new IncomingChunks(slots, () => tell({ kind: 'taken' }));
   incoming.set(tar, chunks);
   try {
     tell({ kind: 'done', arrivedCount: await extractTar(job, chunks, await cipher) });

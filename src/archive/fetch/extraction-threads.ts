@@ -11,6 +11,7 @@ import {
   type ExtractionSetting,
   type FromExtraction,
   maximumChunksAhead,
+  slotOf,
   type ToExtraction,
 } from './extraction-job.ts';
 
@@ -20,18 +21,20 @@ export interface StoredBytes {
   readonly onBytes: (sizeBytes: number) => void;
 }
 
-/**
- * Extracting takes a processor each, and a thread takes a tenth of a second to start: there are as many as processors, and each works on several
- * tars at a time where more connections than that fetch.
- */
+/** Extracting takes a processor each: there are as many threads, and each works on several tars at a time where more connections than that fetch. */
 const defaultThreads = Math.max(2, Math.min(availableParallelism(), 8));
+/** Starting a thread takes a quarter of a second, as much as extracting a hundred MiB: those of a fetch that went well wait so long for the next one. */
+const idleMs = 60_000;
+/** Threads without keys that wait for a fetch. */
+const idleThreads: ExtractionThread[] = [];
 
-/** Started at once, and ended when this is disposed of. */
+/** The threads of one fetch: idle ones, and for the rest new ones that start at once. Some may go on to the next when this is disposed of. */
 export class ExtractionThreads implements AsyncDisposable {
   readonly #threads: readonly ExtractionThread[];
 
   constructor(setting: ExtractionSetting, threadCount: number = defaultThreads) {
-    this.#threads = Array.from({ length: threadCount }, () => new ExtractionThread(setting));
+    const take = (): ExtractionThread | undefined => (setting.cipher === undefined ? idleThreads.pop()?.resumed() : undefined);
+    this.#threads = Array.from({ length: threadCount }, () => take() ?? new ExtractionThread(setting));
   }
 
   /**
@@ -46,7 +49,18 @@ export class ExtractionThreads implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#threads.map(async (thread) => thread.stop()));
+    await Promise.all(this.#threads.map(async (thread) => this.#letGo(thread)));
+  }
+
+  /** Only threads with nothing in work are used again: one that writes to a directory must have ended when the fetch has. */
+  async #letGo(thread: ExtractionThread): Promise<void> {
+    if (!thread.isReusable || idleThreads.length >= defaultThreads) await thread.stop();
+    else {
+      idleThreads.push(thread);
+      thread.idle(idleMs, () => {
+        idleThreads.splice(idleThreads.indexOf(thread), 1);
+      });
+    }
   }
 }
 
@@ -55,12 +69,17 @@ const threadFile = new URL(`./extraction-thread${import.meta.url.endsWith('.ts')
 
 class ExtractionThread {
   readonly #worker: Worker;
+  readonly #hasKeys: boolean;
   /** Who hears of each tar in work. */
   readonly #listeners = new Map<number, (news: ExtractionNews) => void>();
+  /** Memory of tars that are done, for the next ones. */
+  readonly #freeSlots: SharedArrayBuffer[] = [];
   #lastTar = 0;
+  #idleTimer: NodeJS.Timeout | undefined;
   #death: ExtractionFailure | undefined;
 
   constructor(setting: ExtractionSetting) {
+    this.#hasKeys = setting.cipher !== undefined;
     this.#worker = new Worker(threadFile, { workerData: setting });
     this.#worker.on('message', ({ tar, message }: FromExtraction) => this.#listeners.get(tar)?.(message));
     this.#worker.on('error', (error) => this.#die(messageOf(error)));
@@ -71,11 +90,34 @@ class ExtractionThread {
     return this.#listeners.size;
   }
 
+  get isReusable(): boolean {
+    return !this.#hasKeys && this.#death === undefined && this.#listeners.size === 0;
+  }
+
+  /** Waits for more work without keeping the process alive, and ends after a while. */
+  idle(forMs: number, onEnd: () => void): void {
+    this.#worker.unref();
+    this.#idleTimer = setTimeout(() => {
+      onEnd();
+      void this.stop();
+    }, forMs).unref();
+  }
+
+  /** @returns undefined when it has ended meanwhile */
+  resumed(): this | undefined {
+    clearTimeout(this.#idleTimer);
+    if (this.#death !== undefined) return undefined;
+    this.#worker.ref();
+    return this;
+  }
+
   async extract(job: ExtractionJob, { body, onBytes }: StoredBytes): Promise<number> {
     this.#lastTar += 1;
     const tar = this.#lastTar;
+    const slots = this.#freeSlots.pop() ?? new SharedArrayBuffer(maximumChunksAhead * chunkBytes);
     const outcome = Promise.withResolvers<ExtractionNews>();
-    const feeding = new Feeding((message, transfer) => this.#worker.postMessage({ tar, message } satisfies ToExtraction, transfer));
+    const send = (message: ToExtraction['message']): void => this.#worker.postMessage({ tar, message } satisfies ToExtraction, []);
+    const feeding = new Feeding(slots, send);
     this.#listeners.set(tar, (news) => {
       if (news.kind === 'taken') feeding.onTaken();
       else {
@@ -85,9 +127,10 @@ class ExtractionThread {
     });
     try {
       if (this.#death !== undefined) throw errorOf(this.#death, job);
-      this.#worker.postMessage({ tar, message: { kind: 'start', job } } satisfies ToExtraction, []);
+      send({ kind: 'start', job, slots });
       const fed = await feeding.run(body, onBytes);
       const news = await outcome.promise;
+      this.#freeSlots.push(slots);
       if (fed !== undefined) throw fed.error;
       if (news.kind === 'failed') throw errorOf(news.failure, job);
       return news.kind === 'done' ? news.arrivedCount : 0;
@@ -109,12 +152,15 @@ class ExtractionThread {
 
 /** Hands a body over in large chunks, never more than a few ahead. */
 class Feeding {
-  readonly #send: (message: ToExtraction['message'], transfer: ArrayBuffer[]) => void;
+  readonly #slots: SharedArrayBuffer;
+  readonly #send: (message: ToExtraction['message']) => void;
+  #sentChunks = 0;
   #chunksAhead = 0;
   #hasOutcome = false;
   #wake: () => void = () => undefined;
 
-  constructor(send: (message: ToExtraction['message'], transfer: ArrayBuffer[]) => void) {
+  constructor(slots: SharedArrayBuffer, send: (message: ToExtraction['message']) => void) {
+    this.#slots = slots;
     this.#send = send;
   }
 
@@ -130,41 +176,46 @@ class Feeding {
 
   /** @returns the error of the body, when there is one */
   async run(body: AsyncIterable<Buffer>, onBytes: (sizeBytes: number) => void): Promise<{ readonly error: unknown } | undefined> {
-    let chunk = Buffer.allocUnsafeSlow(chunkBytes);
+    let slot = await this.#nextSlot();
     let filledBytes = 0;
     try {
       // Leaving the loop early destroys the body, so no socket stays behind.
       for await (const piece of body) {
         onBytes(piece.length);
         for (let taken = 0; taken < piece.length;) {
-          const copied = piece.copy(chunk, filledBytes, taken);
+          const copied = piece.copy(slot, filledBytes, taken);
           taken += copied;
           filledBytes += copied;
           if (filledBytes < chunkBytes) continue;
-          await this.#chunk(chunk, filledBytes);
-          chunk = Buffer.allocUnsafeSlow(chunkBytes);
+          this.#announce(filledBytes);
+          slot = await this.#nextSlot();
           filledBytes = 0;
         }
         if (this.#hasOutcome) return undefined;
       }
-      if (filledBytes > 0) await this.#chunk(chunk, filledBytes);
-      this.#send({ kind: 'end' }, []);
+      if (filledBytes > 0) this.#announce(filledBytes);
+      this.#send({ kind: 'end' });
       return undefined;
     } catch (error) {
-      this.#send({ kind: 'stop' }, []);
+      this.#send({ kind: 'stop' });
       return { error };
     }
   }
 
-  async #chunk(chunk: Buffer<ArrayBuffer>, filledBytes: number): Promise<void> {
+  #announce(sizeBytes: number): void {
+    this.#chunksAhead += 1;
+    this.#sentChunks += 1;
+    this.#send({ kind: 'chunk', sizeBytes });
+  }
+
+  /** Waits until the thread is done with what was in it. */
+  async #nextSlot(): Promise<Buffer> {
     while (this.#chunksAhead >= maximumChunksAhead && !this.#hasOutcome) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       await promise;
     }
-    this.#chunksAhead += 1;
-    const bytes = filledBytes === chunk.length ? chunk.buffer : chunk.buffer.slice(0, filledBytes);
-    this.#send({ kind: 'chunk', bytes }, [bytes]);
+    return slotOf(this.#slots, this.#sentChunks);
   }
 }
 

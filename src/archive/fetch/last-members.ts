@@ -1,7 +1,7 @@
 /**
  * The files that come last: backup_label, tablespace_map and pg_control, of the newest backup only. In archives of ours and of WAL-G from 3.0.5 on
- * they have tars of their own. Before, and in remote backups and WAL-E's, they lie in parts: then they wait in the state directory, because
- * without pg_control nothing can be started, and a directory half restored must not be.
+ * they have tars of their own. Before, and in remote backups and WAL-E's, they lie in parts: then they wait in the state directory, and so does every
+ * pg_control until its tar is proven, because without it nothing can be started, and a directory half restored must not be.
  */
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -39,7 +39,7 @@ export class LastMembers {
     const { labels: labelTar, pgControl } = newest.tars;
     const final = (names: readonly string[]): Record<string, string> => Object.fromEntries(names.map((name) => [name, join(into, name)]));
     if (tar === labelTar) return final([...labels, backupManifestMember]);
-    if (tar === pgControl) return final([controlMember]);
+    if (tar === pgControl) return { [controlMember]: this.#waitingPath(tar, controlMember) };
     const waiting = [...(labelTar === undefined ? labels : []), ...(pgControl === undefined ? [controlMember] : [])];
     // A manifest in a part lay in the source's data directory; ours, in the tar of the labels, comes later and takes its place.
     return { ...final([backupManifestMember]), ...Object.fromEntries(waiting.map((name) => [name, this.#waitingPath(tar, name)])) };
@@ -56,10 +56,14 @@ export class LastMembers {
     await describeAnew(join(into, backupManifestMember), { path: labelMembers.tablespaceMap, content });
   }
 
-  /** Puts the pg_control in place that lay in a part. @throws WalkbackError OBJECT_DAMAGED when the parts did not bring it, or a backup_label of this backup */
+  /** Puts pg_control in place, which is proven by now. @throws WalkbackError OBJECT_DAMAGED when no tar brought it, or the parts no backup_label of this backup */
   async placePgControl(): Promise<void> {
     const { into, newest } = this.#options;
-    if (newest.tars.pgControl !== undefined) return;
+    const { pgControl } = newest.tars;
+    if (pgControl !== undefined) {
+      if (!(await this.#place(controlMember, [pgControl]))) throw damaged(pgControl.info.key, `it does not hold ${controlMember}`);
+      return;
+    }
     const prefix = tarPartitionsPrefix(newest.backup);
     const label = await readIfThere(join(into, labelMembers.backupLabel));
     if (label === undefined) throw damaged(prefix, `none of its tars holds ${labelMembers.backupLabel}`);
@@ -68,9 +72,9 @@ export class LastMembers {
   }
 
   /** The one of the last part counts: pg_backup_stop made it, and a file of that name that lay in the data directory is older. */
-  async #place(name: string): Promise<boolean> {
-    const { into, newest } = this.#options;
-    const byNumber = newest.tars.parts.toSorted((one, other) => numberOf(other) - numberOf(one));
+  async #place(name: string, tars = this.#options.newest.tars.parts): Promise<boolean> {
+    const { into } = this.#options;
+    const byNumber = tars.toSorted((one, other) => numberOf(other) - numberOf(one));
     for (const tar of byNumber) {
       const content = await readIfThere(this.#waitingPath(tar, name));
       if (content === undefined) continue;

@@ -18,7 +18,7 @@ import { RestoredTree } from './restored-tree.ts';
  * @throws WalkbackError OBJECT_DAMAGED, DECRYPTION_FAILED; SyntaxError and codecs' errors for damage; system errors of local files
  */
 export async function extractTar(job: ExtractionJob, stored: Chunks, cipher: ObjectCipher | undefined): Promise<number> {
-  const read = contentReader({ key: job.key, extension: job.extension, cipher });
+  const read = contentReader({ key: job.key, extension: job.extension, cipher, inThisThread: true });
   const hashed = new HashedBytes(stored);
   const placement = new MemberPlacement(job.placement);
   await using proven = job.proveIn === undefined ? undefined : await KeptObject.keep(job.proveIn, hashed);

@@ -1,10 +1,9 @@
 /** Streams an object into the store, compressed and encrypted, and says what was stored. */
 import { createHash } from 'node:crypto';
 import type { ObjectStore } from '../../storage/object-store.ts';
-import type { Chunks, Codec } from '../compression/codec.ts';
+import type { Chunks } from '../compression/codec.ts';
 import type { StoredObject } from '../documents/manifest.ts';
-import type { ObjectCipher } from '../encryption/cipher.ts';
-import { storedForm } from '../object-content.ts';
+import { storedForm, type StoredFormOptions } from '../object-content.ts';
 
 /**
  * Compresses, encrypts and stores the chunks; the SHA-256 is of the stored bytes, of which there are far fewer.
@@ -13,7 +12,7 @@ import { storedForm } from '../object-content.ts';
 export async function uploadObject(
   store: ObjectStore,
   key: string,
-  source: { readonly codec: Codec; readonly cipher: ObjectCipher | undefined; readonly chunks: Chunks; readonly signal: AbortSignal },
+  source: StoredFormOptions & { readonly chunks: Chunks; readonly signal: AbortSignal },
 ): Promise<StoredObject> {
   const upload = await store.openUpload(key, { signal: source.signal });
   const hash = createHash('sha256');

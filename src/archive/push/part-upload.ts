@@ -2,6 +2,7 @@
  * Uploads the parts of a base backup: PGDATA's files in bounded tars, several at a time. What is stored stays stored: after a failure the upload goes on
  * with the parts that are not.
  */
+import { availableParallelism } from 'node:os';
 import type { PageDamage } from '../../domain/base-backup.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import type { Codec } from '../compression/codec.ts';
@@ -59,6 +60,9 @@ export interface UploadedParts {
 
 /** A file list of more names would take gigabytes in WAL-G and in a delta backup. */
 const maximumListedFiles = 1_000_000;
+
+/** Of one part: a relation of 1 GiB is one part, and should not wait for one processor. */
+const compressionThreads = Math.min(availableParallelism(), 4);
 
 /** Skipped files whose text is made and packed together. */
 const skippedPieceFiles = 2048;
@@ -155,7 +159,7 @@ export class PartsUpload {
     try {
       const chunks = tarOfFiles(part.files, { ...this.#options, ring, onFile, onContent: count });
       const key = `${tarPartitionsPrefix(backup)}${fileName}`;
-      this.#objects.push(await uploadObject(this.#store, key, { codec, cipher, chunks, signal }));
+      this.#objects.push(await uploadObject(this.#store, key, { codec, cipher, chunks, signal, threads: compressionThreads }));
       this.#list(fileName, packed);
       this.#report(onProgress);
     } catch (error) {
