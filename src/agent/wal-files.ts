@@ -13,7 +13,7 @@ export interface WalFiles {
     readonly signal?: AbortSignal;
   }): Promise<'stored' | 'already-stored'>;
   /**
-   * Brings a file to the destination.
+   * Brings a file to the destination: complete and synced before it has that name.
    * @returns 'absent' only when the store proved that it does not hold the file
    * @throws WalkbackError OBJECT_DAMAGED, WAL_REFUSED, STORAGE_UNREACHABLE, STORAGE_ACCESS_DENIED
    */

@@ -1,18 +1,18 @@
 /** WAL segments and history files in the archive: stored under `wal_005/`, one compressed and encrypted object each, verified on the way in and out. */
-import { createHash } from 'node:crypto';
-import { messageOf, WalkbackError } from '../domain/errors.ts';
+import { WalkbackError } from '../domain/errors.ts';
 import { historyFileName, partialSuffix, type TimelineId, walFileKind } from '../domain/wal-segment.ts';
 import type { ObjectBody, ObjectStore } from '../storage/object-store.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { ByteSource } from './byte-source.ts';
 import { codecs, type Compression, readableExtensions } from './compression.ts';
 import type { Chunks } from './compression/codec.ts';
-import { collect, damaged, signalOption } from './documents/stored-document.ts';
-import { writeFileDurably } from '../files/durable-file.ts';
+import { damaged, signalOption } from './documents/stored-document.ts';
+import { writeFileSynced } from '../files/durable-file.ts';
 import type { ObjectCipher } from './encryption/cipher.ts';
 import { assertWritable } from './encryption.ts';
 import { parseWalKey, walKey, walPrefix } from './layout.ts';
 import { contentReader, storedForm } from './object-content.ts';
+import { collectedContent, readStoredContent, sha256Of, unreadable } from './stored-content.ts';
 import { conflictError } from './wal-conflicts.ts';
 import { readWalHeader, type WalHeader, walLongPageHeaderBytes, whyNotSegment } from './wal-page.ts';
 import { readWalSource, type WalSource } from './wal-source.ts';
@@ -57,7 +57,7 @@ export interface WalArchive {
    */
   push(file: WalPush): Promise<'stored' | 'already-stored'>;
   /**
-   * Brings a file to its destination, verified and durable. @returns 'absent' only when the store proves that no object of that name exists
+   * Brings a file to its destination, verified and synced, by a rename; that the name is durable is the caller's care. @returns 'absent' only when the store proves that no object of that name exists
    * @throws WalkbackError OBJECT_DAMAGED when what is stored is not the file, DECRYPTION_FAILED, ARCHIVE_FORMAT_UNSUPPORTED for a compression that cannot be read
    */
   fetch(file: WalFetch): Promise<'fetched' | 'absent'>;
@@ -99,8 +99,6 @@ const keptBuffersMaximumCount = 4;
 const closedAtMetadataName = 'closed-at';
 /** History files and backup history files are a few lines. */
 const maximumTextBytes = 1024 * 1024;
-/** Room for the frame around data that does not compress. */
-const compressionOverheadBytes = 1024 * 1024;
 /** Names that one listing may return: over 60 TB of WAL in segments of 16 MiB. */
 const maximumListedNames = 4_000_000;
 
@@ -129,18 +127,25 @@ class StoredWal implements WalArchive {
   }
 
   async fetch(file: WalFetch): Promise<'fetched' | 'absent'> {
-    const bytes = await this.read(file.name, file);
-    if (bytes === undefined) return 'absent';
-    await writeFileDurably(file.destination, bytes);
-    return 'fetched';
+    return await this.#buffers.lend(async (buffer) => {
+      const bytes = await this.#read(file.name, file, buffer);
+      if (bytes === undefined) return 'absent';
+      await writeFileSynced(file.destination, bytes);
+      return 'fetched';
+    });
   }
 
   async read(name: string, options: WalReadOptions = {}): Promise<Buffer | undefined> {
+    return await this.#read(name, options, Buffer.alloc(0));
+  }
+
+  /** @param room takes the content when it is large enough */
+  async #read(name: string, options: WalReadOptions, room: Buffer): Promise<Buffer | undefined> {
     this.#maximumBytes(name);
     const object = await this.#open(name, options.signal);
     if (object === undefined) return undefined;
     const { key } = object.info;
-    const bytes = await this.#content(object, name);
+    const bytes = await this.#content(object, name, room);
     this.#likelyExtension = parseWalKey(key)?.extension ?? this.#likelyExtension;
     const reason = this.#whyWrong(bytes, { name, systemIdentifier: options.systemIdentifier });
     if (reason !== undefined) throw damaged(key, reason);
@@ -200,7 +205,7 @@ class StoredWal implements WalArchive {
   async #pushSource(file: WalPush, { bytes, closedAt }: WalSource): Promise<'stored' | 'already-stored'> {
     const codec = codecs[this.#options.compression];
     const key = walKey(file.name, codec.extension);
-    const stored = await collected(storedForm([bytes], { codec, cipher: this.#options.cipher }));
+    const stored = await collectedContent(storedForm([bytes], { codec, cipher: this.#options.cipher }));
     const storedSha256 = sha256Of(stored);
     const metadata = { [storedSha256MetadataName]: storedSha256, [closedAtMetadataName]: closedAt };
     const put = await this.#store.put(key, stored, { ifAbsent: true, metadata, ...signalOption(file.signal) });
@@ -225,7 +230,7 @@ class StoredWal implements WalArchive {
   async #presentContent(key: string, file: WalPush): Promise<Buffer> {
     const object = await this.#store.get(key, signalOption(file.signal));
     if (object === undefined) throw vanished(this.#store.url, key);
-    return await this.#content(object, file.name);
+    return await this.#content(object, file.name, Buffer.alloc(0));
   }
 
   async #open(name: string, signal: AbortSignal | undefined): Promise<ObjectBody | undefined> {
@@ -249,25 +254,17 @@ class StoredWal implements WalArchive {
     return extension === undefined ? undefined : found.get(extension);
   }
 
-  async #content(object: ObjectBody, name: string): Promise<Buffer> {
-    const { key } = object.info;
-    const maximumBytes = this.#maximumBytes(name);
+  async #content(object: ObjectBody, name: string, room: Buffer): Promise<Buffer> {
+    const expectedSha256 = object.info.metadata?.[storedSha256MetadataName];
     const read = this.#readerOf(object);
-    const stored = await collect(object.body, maximumBytes + compressionOverheadBytes, key);
-    const recorded = object.info.metadata?.[storedSha256MetadataName];
-    if (recorded !== undefined && recorded !== sha256Of(stored)) throw damaged(key, `the SHA-256 of its bytes is not ${recorded}`);
-    try {
-      return await collected(read([stored]), maximumBytes);
-    } catch (error) {
-      throw unreadable(key, error);
-    }
+    return await readStoredContent(object, { read, expectedSha256, maximumBytes: this.#maximumBytes(name), room });
   }
 
   /** An unread body holds a socket, so it is let go when nothing here can decompress it. */
   #readerOf(object: ObjectBody): (stored: Chunks) => AsyncIterable<Buffer> {
     const { key } = object.info;
     try {
-      return contentReader({ key, extension: parseWalKey(key)?.extension ?? '', cipher: this.#options.cipher });
+      return contentReader({ key, extension: parseWalKey(key)?.extension ?? '', cipher: this.#options.cipher, inThisThread: true });
     } catch (error) {
       object.body.destroy();
       throw error;
@@ -285,27 +282,6 @@ class StoredWal implements WalArchive {
     if (kind === undefined) throw new WalkbackError('INVALID_REQUEST', `"${name}" is not the name of a file that PostgreSQL archives.`);
     return kind === 'segment' || kind === 'partial' ? this.#options.segmentBytes : maximumTextBytes;
   }
-}
-
-/** What went wrong while a stored object was read, when it is no error of ours already. */
-function unreadable(key: string, error: unknown): WalkbackError {
-  return error instanceof WalkbackError ? error : damaged(key, messageOf(error), error);
-}
-
-/** All bytes at once. @throws RangeError when there are more */
-async function collected(chunks: AsyncIterable<Buffer>, maximumBytes = Infinity): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of chunks) {
-    sizeBytes += chunk.length;
-    if (sizeBytes > maximumBytes) throw new RangeError(`it decompresses to more than ${maximumBytes} bytes`);
-    pieces.push(Buffer.from(chunk));
-  }
-  return Buffer.concat(pieces, sizeBytes);
-}
-
-function sha256Of(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
 
 /** Listed or refused as existing a moment ago, absent now: nothing is proven, so it is asked again. */

@@ -12,6 +12,12 @@ export const unfinishedPrefix = '.unfinished-';
 
 /** Writes a whole file, 0600, in place of an older one: a reader sees the old or the new bytes, never a mixture. */
 export async function writeFileDurably(path: string, content: string | Uint8Array): Promise<void> {
+  await writeFileSynced(path, content);
+  await syncDirectory(dirname(path));
+}
+
+/** The same for a file whose name need not survive a crash of the host; its bytes are synced before they have the name. */
+export async function writeFileSynced(path: string, content: string | Uint8Array): Promise<void> {
   const unfinished = unfinishedPathOf(path);
   try {
     await writeSynced(unfinished, content);
@@ -20,7 +26,6 @@ export async function writeFileDurably(path: string, content: string | Uint8Arra
     await rm(unfinished, { force: true });
     throw error;
   }
-  await syncDirectory(dirname(path));
 }
 
 /** A fresh name beside the path. */

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startWalService, type WalService, type WalServiceOptions } from '../../src/agent/wal-service.ts';
+import { writeFileSynced } from '../../src/files/durable-file.ts';
 import type { WalFiles } from '../../src/agent/wal-files.ts';
 import { walSegmentName } from '../../src/domain/wal-segment.ts';
 
@@ -36,7 +37,7 @@ export class FakeWalFiles implements WalFiles {
     await this.before('fetch', name);
     const bytes = this.stored.get(name);
     if (bytes === undefined) return 'absent';
-    await writeFile(destination, bytes);
+    await writeFileSynced(destination, bytes);
     return 'fetched';
   }
 }

@@ -3,12 +3,12 @@
  * it into place without asking. Unfinished files have another name.
  */
 import { type FSWatcher, rmSync } from 'node:fs';
-import { access, mkdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { access, mkdir, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../domain/errors.ts';
 import { isWalSegmentName, walFileKind, type WalSegmentName } from '../../domain/wal-segment.ts';
 import type { AgentLog } from '../agent-log.ts';
-import { syncFile, unfinishedPathOf, unfinishedPrefix } from '../../files/durable-file.ts';
+import { unfinishedPrefix } from '../../files/durable-file.ts';
 import type { WalView } from '../registration.ts';
 import { SharedRuns } from '../shared-runs.ts';
 import { emptyDirectory, endWait, nameWanted, wantedSuffix, watchDirectory } from '../shell/answer-directory.ts';
@@ -31,7 +31,7 @@ export interface PrefetcherOptions {
   readonly directory: string;
   readonly view: WalView;
   readonly segmentBytes: number;
-  /** Brings a file of the archive to a path; one attempt. */
+  /** Brings a file of the archive to a path, complete and synced before it has that name; one attempt. */
   readonly download: (name: string, path: string) => Promise<'fetched' | 'absent'>;
   /** Wraps the download with the retries of a demanded file. */
   readonly attempts: (work: () => Promise<'fetched' | 'absent'>) => Promise<'fetched' | 'absent'>;
@@ -202,19 +202,11 @@ export class Prefetcher {
     });
   }
 
-  /** Durable before it is visible under its name: PostgreSQL would take a file of zeros for the end of WAL. */
+  /** Synced before it is visible under its name: PostgreSQL would take a file of zeros for the end of WAL. */
   async #download(name: string): Promise<'fetched' | 'absent'> {
-    const path = this.#pathOf(name);
-    const unfinished = unfinishedPathOf(path);
-    try {
-      if ((await this.#options.download(name, unfinished)) === 'absent') return 'absent';
-      await syncFile(unfinished);
-      await rename(unfinished, path);
-      this.#ready.add(name);
-      return 'fetched';
-    } finally {
-      await rm(unfinished, { force: true });
-    }
+    const outcome = await this.#options.download(name, this.#pathOf(name));
+    if (outcome === 'fetched') this.#ready.add(name);
+    return outcome;
   }
 
   /** One look at the directory after the other, and no more than one waiting. */
