@@ -15,6 +15,7 @@ import type { Lineage } from '../domain/lineage.ts';
 import type { InsufficientSetting, RecoverySummary } from '../domain/recovery-events.ts';
 import type { PlanCheck } from '../domain/plan-check.ts';
 import type { RecoveryPlan, WalView } from '../domain/recovery-plan.ts';
+import type { RestoreOutline } from '../domain/plan-report.ts';
 import type { RecoveryTarget, TargetTimeline } from '../domain/recovery-target.ts';
 import type { RestorePoint } from '../domain/restore-point.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
@@ -57,6 +58,15 @@ export interface PlannedRestore {
   /** Archive of the restored cluster. */
   readonly childArchiveUrl: string;
   readonly plan: RecoveryPlan;
+}
+
+/** What the archive tells of a restore, and what the host is asked with: nothing was done. */
+export interface OutlinedRestore {
+  /** Of the source. */
+  readonly archiveUrl: string;
+  /** Null when none could be made; why is among the outline's checks. */
+  readonly plan: RecoveryPlan | null;
+  readonly outline: RestoreOutline;
 }
 
 /** Asks for a plan. */
@@ -107,6 +117,8 @@ export interface StoreReportInput {
 export interface ControlActivities {
   /** Claims the base backup it chooses, under the restore's id: again and again the same object. */
   planRestore(input: PlanInput): Promise<Attempted<PlannedRestore>>;
+  /** Read-only. */
+  outlineRestore(input: { readonly request: CompleteRestoreRequest }): Promise<Attempted<OutlinedRestore>>;
   /** Read-only. */
   locateCluster(input: { readonly cluster: string }): Promise<Attempted<ClusterPlace>>;
   /** Read-only. The newest `limit` backups, oldest first. */

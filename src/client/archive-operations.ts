@@ -5,6 +5,8 @@ import type { BaseBackup } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import type { LandingReport } from '../domain/landing-report.ts';
 import type { Lineage } from '../domain/lineage.ts';
+import type { PlanReport } from '../domain/plan-report.ts';
+import { completeRestoreRequest, type RestoreRequest } from '../domain/restore-request.ts';
 import { assertRules } from '../domain/retention-policy.ts';
 import { pruneWorkflowId, verifyWorkflowId } from '../domain/workflow-ids.ts';
 import { operationAttributes } from '../temporal/search-attributes.ts';
@@ -23,6 +25,11 @@ import { assertClusterName, type StartOptions } from './start-operation.ts';
 
 /** The part of the client library that is about archives. */
 export interface ArchiveOperations {
+  /**
+   * Tells what a restore would do and what stands in its way, and does nothing: neither source nor host nor archive are changed.
+   * @throws WalkbackError INVALID_REQUEST, INVALID_INSTANT, TARGET_IN_FUTURE
+   */
+  planRestore(request: RestoreRequest): Promise<PlanReport>;
   /** The newest base backups of a cluster, oldest first. `limit` defaults to 100, which is the most. */
   listBackups(request: { readonly cluster: string; readonly limit?: number }): Promise<readonly BaseBackup[]>;
   /** From when to when a cluster can be restored, and what stands in between; of long lists the newest. */
@@ -58,6 +65,10 @@ export function createArchiveOperations(context: {
 }): ArchiveOperations {
   const { client, taskQueue, start } = context;
   return {
+    planRestore: async (request) => {
+      const input = completeRestoreRequest(request, new Date());
+      return await ask<PlanReport>(client, taskQueue, { type: workflowTypes.planRestore, name: 'plan', input });
+    },
     listBackups: async ({ cluster, limit = listLimitMaximum }) => {
       const input = { cluster: assertClusterName(cluster), limit: assertLimit(limit) };
       return await ask<readonly BaseBackup[]>(client, taskQueue, {

@@ -16,6 +16,8 @@ export { type ErrorCode, WalkbackError } from '../domain/errors.ts';
 export { parseInstant, type Instant } from '../domain/instant.ts';
 export { parseRecoveryTarget, type RecoveryTarget, type TargetTimeline } from '../domain/recovery-target.ts';
 export type { Finding, VerificationReport } from '../domain/archive-findings.ts';
+export type { PlanReport } from '../domain/plan-report.ts';
+export type { PlanCheck } from '../domain/plan-check.ts';
 export type { PruneReport } from '../domain/prune-report.ts';
 export type { ArchiveWindow } from '../domain/archive-window.ts';
 export type { BaseBackup } from '../domain/base-backup.ts';

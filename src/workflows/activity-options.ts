@@ -36,6 +36,7 @@ const longOnHost: ActivityOptions = { ...onHost, startToCloseTimeout: '7 days' }
 
 const control = {
   planRestore: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
+  outlineRestore: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
   locateCluster: short,
   listBaseBackups: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
   verifyArchive: { startToCloseTimeout: '7 days', heartbeatTimeout: '15 seconds', retry: patientRetry },

@@ -12,6 +12,7 @@ import type { StoreCapabilities } from '../domain/store-capabilities.ts';
 /** Temporal's workflow types are the names of the exported functions. */
 export const workflowTypes = {
   pointInTimeRestore: 'pointInTimeRestore',
+  planRestore: 'planRestore',
   baseBackup: 'baseBackup',
   scheduledBaseBackup: 'scheduledBaseBackup',
   listBaseBackups: 'listBaseBackups',

@@ -6,6 +6,7 @@ export { restorePoint } from './restore-point.ts';
 export { markBackup } from './mark-backup.ts';
 export { pointInTimeRestore } from './point-in-time-restore.ts';
 export { readLandingReport, readLineage } from './read-family.ts';
+export { planRestore } from './plan-restore.ts';
 export { prune, scheduledPrune } from './prune.ts';
 export { readArchiveWindow } from './read-archive-window.ts';
 export { scheduledVerification, verifyArchive } from './verify-archive.ts';

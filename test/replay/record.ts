@@ -93,6 +93,8 @@ async function recordArchiveCare(): Promise<void> {
   await record('verify-archive.completed', await site.client.startVerify({ cluster, deep: true }));
   await site.client.archiveWindow({ cluster });
   await saveCompleted('read-archive-window.answered', 'readArchiveWindow');
+  await site.client.planRestore(await request(site, { name: 'planned' }));
+  await saveCompleted('plan-restore.answered', 'planRestore');
   const [backup] = await site.client.listBackups({ cluster });
   await site.client.markBackup({ cluster, backup: backup?.name ?? '', isPermanent: true });
   await saveCompleted('mark-backup.marked', 'markBackup');

@@ -9,6 +9,7 @@ import { describeTarget, parseRecoveryTarget, type RecoveryTarget, type TargetTi
 import { type DataCheck, type RestoreRequest, type RoleSwap, type SourceUse, sourceUses } from '../../domain/restore-request.ts';
 import { type CommonOptions, configurationOf, optionsOf, outputOf, withClient } from '../context.ts';
 import { follow, noteMissingWorker, renderStep } from '../follow.ts';
+import { tellPlan } from '../plan-page.ts';
 import type { Output } from '../output.ts';
 
 interface RestoreOptions extends CommonOptions {
@@ -32,6 +33,7 @@ interface RestoreOptions extends CommonOptions {
   readonly allowFrom?: readonly string[];
   readonly allowMissingLibraries?: boolean;
   readonly protect?: boolean;
+  readonly plan?: boolean;
   readonly agentCheck: boolean;
   readonly wait: boolean;
 }
@@ -41,6 +43,7 @@ Examples:
   walkback restore shop --to 2026-11-22T11:57:00Z --as shop-1157 --data-directory /var/lib/postgresql/shop-1157 --port 5433
   walkback restore shop --to '2026-11-22 12:57:00+01:00' --as shop-1157 --data-directory /srv/shop-1157 --port 5433 \\
     --role shop_owner=shop_owner_1157 --check 'SELECT count(*) FROM customers = 5' --at-target pause
+  walkback restore shop --to '5 minutes ago' --as shop-look --data-directory /srv/shop-look --port 5433 --plan
 
 --to takes an instant (with offset or Z), now, "5 minutes ago", latest, immediate (as soon as the base backup is consistent),
 lsn:0/5000028, xid:734 (64-bit ids too), or name:before-drop (a restore point, see \`walkback restore-point\`). Passwords are never given here: --role OLD=NEW has the host make one into a file that only the agent's user can
@@ -83,6 +86,7 @@ export function addRestoreCommands(program: Command): void {
     .option('--check <sql = value>', 'a query and the value it must give; may be repeated', collectCheck, [])
     .option('--listen-addresses <addresses>', "default: the host's configuration")
     .option('--allow-from <cidr...>', 'networks that may log in; default: loopback')
+    .option('--plan', 'print what the restore would do, with every check of archive and host, and do nothing')
     .option('--allow-missing-libraries', "restore although libraries of the source's extensions are not on the host")
     .option('--protect', 'take a first base backup of the restored cluster once it is open')
     .option('--no-agent-check', 'start it even when no agent answers on the host; it then has half a minute to come up')
@@ -116,6 +120,7 @@ async function restore(cluster: string, options: RestoreOptions): Promise<void> 
     host: options.host ?? hostOf(loaded.configuration, clusterOf(loaded.configuration, cluster)),
   });
   await withClient(loaded, async (client) => {
+    if (options.plan === true) return await tellPlan(client, request, output);
     const handle = await client.startRestore(request, { requireAgent: options.agentCheck });
     output.note(`Restore ${handle.workflowId} of ${cluster} to ${inBothTimes(target)} is started.`);
     await noteMissingWorker(client, output);
