@@ -18,7 +18,7 @@ import { installationFor, type PostgresInstallation } from '../postgres/installa
 import { absentLibraries } from '../postgres/libraries.ts';
 import { inspectMachine, linkedIcuMajor } from '../postgres/machine.ts';
 import type { HostDependencies } from './dependencies.ts';
-import type { HostInspection } from './types.ts';
+import type { HostInspection } from './plan-types.ts';
 
 /** Replay keeps about two checkpoints of WAL in pg_wal, beside what is fetched ahead. */
 const walWindowSegments = 32;

@@ -16,7 +16,7 @@ import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { type ControlDependencies, walArchiveOf } from './dependencies.ts';
 import { assertArchiveUnused, closingTime, settledPlan } from './plan-by-listing.ts';
-import type { OutlinedRestore } from './types.ts';
+import type { OutlinedRestore } from './plan-types.ts';
 
 /** All are looked at; the answer holds few of them. */
 const windowLimits: WindowLimits = { backups: 10_000, holes: 10_000, backupsOfHole: 3 };

@@ -13,9 +13,8 @@ import type { SourceProof } from '../domain/early-end.ts';
 import type { CheckReport, LandingReport, RoleReport } from '../domain/landing-report.ts';
 import type { Lineage } from '../domain/lineage.ts';
 import type { InsufficientSetting, RecoverySummary } from '../domain/recovery-events.ts';
-import type { PlanCheck } from '../domain/plan-check.ts';
 import type { RecoveryPlan, WalView } from '../domain/recovery-plan.ts';
-import type { RestoreOutline } from '../domain/plan-report.ts';
+import type { HostInspection, HostInspectionInput, OutlinedRestore } from './plan-types.ts';
 import type { RecoveryTarget, TargetTimeline } from '../domain/recovery-target.ts';
 import type { RestorePoint } from '../domain/restore-point.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
@@ -58,15 +57,6 @@ export interface PlannedRestore {
   /** Archive of the restored cluster. */
   readonly childArchiveUrl: string;
   readonly plan: RecoveryPlan;
-}
-
-/** What the archive tells of a restore, and what the host is asked with: nothing was done. */
-export interface OutlinedRestore {
-  /** Of the source. */
-  readonly archiveUrl: string;
-  /** Null when none could be made; why is among the outline's checks. */
-  readonly plan: RecoveryPlan | null;
-  readonly outline: RestoreOutline;
 }
 
 /** Asks for a plan. */
@@ -168,25 +158,6 @@ export interface HostCheck {
   readonly binDirectory: string;
   readonly freeBytes: number;
   readonly neededBytes: number;
-}
-
-/** Asks what stands in the way of a restore on the host. */
-export interface HostInspectionInput {
-  readonly request: CompleteRestoreRequest;
-  /** Of the source. */
-  readonly archiveUrl: string;
-  /** Null when none could be made: then only the place is looked at. */
-  readonly plan: RecoveryPlan | null;
-}
-
-/** What was found on the host; nothing was changed there. */
-export interface HostInspection {
-  /** In the order in which a restore would be refused. */
-  readonly checks: readonly PlanCheck[];
-  /** The programs that fit the backup; null when there are none, or without a plan. */
-  readonly installation: { readonly version: string; readonly binDirectory: string } | null;
-  /** Null without a plan. */
-  readonly disk: { readonly path: string; readonly freeBytes: number; readonly neededBytes: number } | null;
 }
 
 /** How recovery ended, as a value: the workflow decides. */

@@ -67,7 +67,7 @@ export function createArchiveOperations(context: {
   return {
     planRestore: async (request) => {
       const input = completeRestoreRequest(request, new Date());
-      return await ask<PlanReport>(client, taskQueue, { type: workflowTypes.planRestore, name: 'plan', input });
+      return await ask<PlanReport>(client, taskQueue, { type: workflowTypes.planRestore, name: 'plan', about: input.cluster, input });
     },
     listBackups: async ({ cluster, limit = listLimitMaximum }) => {
       const input = { cluster: assertClusterName(cluster), limit: assertLimit(limit) };

@@ -1,6 +1,6 @@
 /** Tells what a restore would do, and does nothing: no claim, no marker, no flush of the source. */
 import { isCancellation } from '@temporalio/workflow';
-import type { OutlinedRestore } from '../activities/types.ts';
+import type { OutlinedRestore } from '../activities/plan-types.ts';
 import { type PlanCheck, refused } from '../domain/plan-check.ts';
 import { type PlanReport, planReport } from '../domain/plan-report.ts';
 import { describeTarget } from '../domain/recovery-target.ts';
