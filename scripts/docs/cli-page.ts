@@ -9,7 +9,7 @@ const groups = [
   { title: 'Archive', names: ['enable', 'probe', 'backup', 'backups', 'archive-status', 'restore-point'] },
   { title: 'Proof', names: ['verify', 'window'] },
   { title: 'Retention', names: ['prune', 'backup-mark'] },
-  { title: 'Restore', names: ['restore', 'status', 'promote', 'advance', 'retry', 'abort', 'cancel', 'report', 'lineage'] },
+  { title: 'Restore', names: ['restore', 'status', 'promote', 'advance', 'retry', 'abort', 'cancel', 'report', 'lineage', 'undo'] },
   { title: 'Schedules', names: ['schedule set', 'schedule list', 'schedule pause', 'schedule resume', 'schedule trigger', 'schedule delete'] },
   { title: 'To look at', names: ['demo'] },
 ] as const;

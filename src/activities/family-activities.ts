@@ -7,15 +7,14 @@ import type { LandingReport } from '../domain/landing-report.ts';
 import { runActivity } from './activity.ts';
 import { type ControlDependencies, walArchiveOf } from './dependencies.ts';
 import { endClaim } from './restore-claim.ts';
-import type { ControlActivities, StoreReportInput } from './types.ts';
+import type { UndoRequest } from '../domain/undo-request.ts';
+import type { FamilyActivities, PlannedUndo, StoreReportInput } from './family-types.ts';
 
 /** As many members as fit in one answer of Temporal (64 KiB). */
 const lineageAnswerMaximum = 100;
 
 /** Makes the part of the control activities that is about families of clusters. */
-export function createFamilyActivities(
-  dependencies: ControlDependencies,
-): Pick<ControlActivities, 'storeLandingReport' | 'readLandingReport' | 'readLineage'> {
+export function createFamilyActivities(dependencies: ControlDependencies): FamilyActivities {
   const searchWith = (signal: AbortSignal): FamilySearch => {
     const { openStore, configuredClusters } = dependencies;
     return { openStore, configured: configuredClusters(), signal };
@@ -23,8 +22,31 @@ export function createFamilyActivities(
   return {
     storeLandingReport: (input) => runActivity(({ signal }) => store(dependencies, input, signal)),
     readLandingReport: ({ of }) => runActivity(({ signal }) => findLandingReport(searchWith(signal), of)),
+    planUndo: (request) => runActivity(({ signal }) => planUndo(dependencies, searchWith(signal), request)),
     readLineage: ({ cluster }) => runActivity(({ signal }) => readLineage(searchWith(signal), cluster, lineageAnswerMaximum)),
   };
+}
+
+/** @throws WalkbackError ALREADY_RUNNING while the restore runs, NOT_RETIRED, NOT_FOUND without a report and without the source's name */
+async function planUndo(dependencies: ControlDependencies, search: FamilySearch, request: UndoRequest): Promise<PlannedUndo> {
+  const { restoreId, cluster } = request;
+  if (await dependencies.isWorkflowRunning(restoreId)) {
+    throw new WalkbackError('ALREADY_RUNNING', `The restore ${restoreId} runs still.`, {
+      hint: 'Cancel it: a restore that does not come to its end lifts the fence by itself.',
+    });
+  }
+  const report = await findLandingReport(search, restoreId).catch((error: unknown) => {
+    if (cluster !== undefined && error instanceof WalkbackError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  });
+  if (report === undefined) return { source: dependencies.locateCluster(cluster ?? ''), child: null };
+  if (report.retired === null || report.retired === undefined) {
+    throw new WalkbackError('NOT_RETIRED', `The restore ${restoreId} did not retire ${report.cluster}.`, {
+      facts: { cluster: report.cluster },
+    });
+  }
+  const { name, host, archive, port } = report;
+  return { source: dependencies.locateCluster(report.retired.cluster), child: { name, host, archiveUrl: archive, port } };
 }
 
 async function store(dependencies: ControlDependencies, input: StoreReportInput, signal: AbortSignal): Promise<LandingReport> {

@@ -4,6 +4,7 @@ import type { HostDependencies } from './dependencies.ts';
 import { createLandingActivities } from './landing-activities.ts';
 import { createRestoreActivities } from './restore-activities.ts';
 import { createSalvageActivities } from './salvage-activities.ts';
+import { createRetirementActivities } from './retirement-activities.ts';
 import { createSourceActivities } from './source-activities.ts';
 import type { HostActivities } from './types.ts';
 
@@ -14,6 +15,7 @@ export function createHostActivities(dependencies: HostDependencies): HostActivi
     ...createSalvageActivities(dependencies),
     ...createBackupActivities(dependencies),
     ...createRestoreActivities(dependencies),
+    ...createRetirementActivities(dependencies),
     ...createLandingActivities(dependencies),
   };
 }

@@ -136,7 +136,8 @@ function isConfiguredElsewhere(dependencies: HostDependencies, { name, dataDirec
   }
 }
 
-async function assertPortFree(port: number): Promise<string> {
+/** @throws WalkbackError PORT_IN_USE, INVALID_REQUEST for a port that the agent may not listen on */
+export async function assertPortFree(port: number): Promise<string> {
   for (const host of ['127.0.0.1', '0.0.0.0']) {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const server = createServer();

@@ -17,6 +17,7 @@ import { readRecoveryProgress, resumeReplay } from '../postgres/recovery-progres
 import { updateMarker } from '../postgres/restore-marker.ts';
 import { type RoleReplacement, swapRoles } from '../postgres/roles.ts';
 import { copyCapabilities } from '../storage/capability-record.ts';
+import { swapRecordOf } from '../postgres/swap-record.ts';
 import { type ActivityStep, runActivity } from './activity.ts';
 import { awaitRecovery } from './await-recovery.ts';
 import type { HostDependencies } from './dependencies.ts';
@@ -98,6 +99,7 @@ async function replaceRoles(
     temporaryRole: temporaryRoleOf(job),
     roles,
     otherLoginRoles: request.otherLoginRoles,
+    record: swapRecordOf(job.dataDirectory),
   });
   const proofs = await proveCredentials({ server, reader: await adminAccess(dependencies, job, request), roles });
   const reports = request.roles.map((swap, index): RoleReport => {
@@ -106,7 +108,7 @@ async function replaceRoles(
     return {
       role: swap.role,
       newName: swap.newName,
-      passwordFile: passwordFileOf(dependencies, job, swap),
+      passwordFile: swap.password.kind === 'keep' ? null : passwordFileOf(dependencies, job, swap),
       oldPasswordRefused: proof.oldPasswordRefused,
       oldPasswordProof: proof.proof,
     };
@@ -116,17 +118,19 @@ async function replaceRoles(
 
 function passwordFileOf(dependencies: HostDependencies, job: RestoreJob, swap: RoleSwap): string {
   const ownPlace = join(dependencies.stateDirectory, 'credentials', job.name, encodeURIComponent(swap.newName));
-  return swap.password.path ?? ownPlace;
+  return swap.password.kind === 'keep' ? ownPlace : (swap.password.path ?? ownPlace);
 }
 
 /** Passwords are read here and live in memory only as long as the swap takes. */
 async function replacementOf(swap: RoleSwap, passwordFile: string): Promise<RoleReplacement> {
+  const { role, newName } = swap;
+  if (swap.password.kind === 'keep') return { role, newName, password: undefined };
   if (swap.password.kind === 'generate') await mkdir(join(passwordFile, '..'), { recursive: true, mode: 0o700 });
   const password =
     swap.password.kind === 'generate' ? await generateSecretFile(passwordFile) : await resolveSecretReference(`file:${passwordFile}`);
   const oldPassword =
     swap.oldPasswordFile === undefined ? {} : { oldPassword: await resolveSecretReference(`file:${swap.oldPasswordFile}`) };
-  return { role: swap.role, newName: swap.newName, password, ...oldPassword };
+  return { role, newName, password, ...oldPassword };
 }
 
 async function runChecks(checks: readonly DataCheck[], work: Omit<RoleWork, 'request'>): Promise<CheckReport[]> {
@@ -200,7 +204,7 @@ async function adminAccess(
   const swap = request.roles.find((candidate) => candidate.role === job.adminRole);
   if (swap === undefined) return { user: job.adminRole };
   const { password } = await replacementOf(swap, passwordFileOf(dependencies, job, swap));
-  return { user: swap.newName, password };
+  return { user: swap.newName, ...(password === undefined ? {} : { password }) };
 }
 
 function adminRoleAfterSwap(job: RestoreJob, request: CompleteRestoreRequest): string {

@@ -12,6 +12,7 @@ import { commitStampMarginMs, type RecoveryTarget } from '../domain/recovery-tar
 import { segmentNumberAt, walSegmentName } from '../domain/wal-segment.ts';
 import { connectServer, type ServerConnection } from '../postgres/connection.ts';
 import { readControlData } from '../postgres/control-data.ts';
+import { assertNotRetired } from '../postgres/fence.ts';
 import { installationFor } from '../postgres/installations.ts';
 import { startServer, stopServer } from '../postgres/process-control.ts';
 import { readServerFacts, type ServerFacts } from '../postgres/server-facts.ts';
@@ -67,6 +68,7 @@ interface FlushInput {
 /** Closes the segment once the source's clock has passed the target by the margin, and waits until it is archived. */
 async function flushSource(dependencies: HostDependencies, input: FlushInput, step: ActivityStep): Promise<SourceProof> {
   const cluster = dependencies.clusterOf(input.cluster);
+  await assertNotRetired(cluster.dataDirectory);
   await using connection = await connectServer(cluster.server);
   const facts = await readServerFacts(connection);
   assertArchives(facts, input.cluster);
@@ -125,6 +127,7 @@ async function awaitSourceClock(
 /** Shuts the source down cleanly; its last WAL is then in the archive, and pg_control says when it ended. */
 async function stopSource(dependencies: HostDependencies, input: FlushInput, step: ActivityStep): Promise<SourceProof> {
   const cluster = dependencies.clusterOf(input.cluster);
+  await assertNotRetired(cluster.dataDirectory);
   await awaitClockOfRunningSource(cluster, input.target, step.signal);
   const stopped = await stopServer({ dataDirectory: cluster.dataDirectory, mode: 'fast', timeoutMs: stopTimeoutMs });
   const control = await readControlData(cluster.dataDirectory);

@@ -2,6 +2,7 @@
  * What workflows may ask for: inputs and results of every activity. Everything is JSON-safe and small, and holds no secret. Every activity may
  * be run twice; the line at each says why that is safe.
  */
+import type { FamilyActivities, RetirementActivities } from './family-types.ts';
 import type { UploadedBaseBackup } from '../archive/base-backup-push.ts';
 import type { VerificationReport } from '../domain/archive-findings.ts';
 import type { PruneReport } from '../domain/prune-report.ts';
@@ -10,10 +11,9 @@ import type { Instant } from '../domain/instant.ts';
 import type { ArchiveWindow } from '../domain/archive-window.ts';
 import type { BackupKind, BaseBackup } from '../domain/base-backup.ts';
 import type { SourceProof } from '../domain/early-end.ts';
-import type { CheckReport, LandingReport, RoleReport } from '../domain/landing-report.ts';
-import type { Lineage } from '../domain/lineage.ts';
+import type { CheckReport, RoleReport } from '../domain/landing-report.ts';
 import type { InsufficientSetting, RecoverySummary } from '../domain/recovery-events.ts';
-import type { RecoveryPlan, WalView } from '../domain/recovery-plan.ts';
+import type { RecoveryPlan } from '../domain/recovery-plan.ts';
 import type { HostInspection, HostInspectionInput, OutlinedRestore } from './plan-types.ts';
 import type { RecoveryTarget, TargetTimeline } from '../domain/recovery-target.ts';
 import type { RestorePoint } from '../domain/restore-point.ts';
@@ -45,6 +45,8 @@ export interface ActivityProgress {
 export interface ClusterPlace {
   readonly cluster: string;
   readonly host: string;
+  /** Where it listens; undefined in histories of older workers. */
+  readonly port?: number;
   readonly archiveUrl: string;
   /** Superuser that the agent logs in as; it exists in a restored copy too. */
   readonly adminRole: string;
@@ -94,17 +96,8 @@ export interface VerifyInput {
   readonly startedAt: string;
 }
 
-/** A landing report to store. */
-export interface StoreReportInput {
-  /** Of the restored cluster. */
-  readonly archiveUrl: string;
-  readonly report: LandingReport;
-  /** What the restore could see of its parent's WAL. */
-  readonly wal?: { readonly view: WalView; readonly segmentBytes: number };
-}
-
 /** Activities that need only the archive. */
-export interface ControlActivities {
+export interface ControlActivities extends FamilyActivities {
   /** Claims the base backup it chooses, under the restore's id: again and again the same object. */
   planRestore(input: PlanInput): Promise<Attempted<PlannedRestore>>;
   /** Read-only. */
@@ -121,12 +114,6 @@ export interface ControlActivities {
   markBackup(input: MarkBackupRequest): Promise<Attempted<readonly string[]>>;
   /** Read-only. */
   readArchiveWindow(input: { readonly cluster: string }): Promise<Attempted<ArchiveWindow>>;
-  /** Writes the same objects again. @returns the report as stored, with the commits next to the landing read from the WAL */
-  storeLandingReport(input: StoreReportInput): Promise<Attempted<LandingReport | null>>;
-  /** Read-only. @param input.of a restore's id, or the name of a restored cluster */
-  readLandingReport(input: { readonly of: string }): Promise<Attempted<LandingReport>>;
-  /** Read-only. */
-  readLineage(input: { readonly cluster: string }): Promise<Attempted<Lineage>>;
 }
 
 // ── Host activities: task queue `walkback-host-<host id>` ────────────────────────────────────────────────────────────────────────────────
@@ -207,7 +194,7 @@ export interface ArchivingState {
 }
 
 /** Activities on a database host. */
-export interface HostActivities {
+export interface HostActivities extends RetirementActivities {
   /** Read-only. */
   inspectHost(input: HostInspectionInput): Promise<Attempted<HostInspection>>;
   /** Looks, and claims name and port; the same restore may claim again. */

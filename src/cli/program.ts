@@ -11,6 +11,7 @@ import { addProcessCommands } from './commands/processes.ts';
 import { addDecisionCommands } from './commands/decisions.ts';
 import { addRetentionCommands } from './commands/retention.ts';
 import { addRestoreCommands } from './commands/restore.ts';
+import { addUndoCommand } from './commands/undo.ts';
 import { addScheduleCommands } from './commands/schedule.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
@@ -33,6 +34,7 @@ export function createProgram(): Command {
   addRestoreCommands(program);
   addDecisionCommands(program);
   addFamilyCommands(program);
+  addUndoCommand(program);
   addScheduleCommands(program);
   addDemoCommand(program);
   return program;

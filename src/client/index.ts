@@ -25,6 +25,7 @@ export type { LandingReport } from '../domain/landing-report.ts';
 export { renderLandingReport, renderWholeLandingReport } from '../domain/render-landing-report.ts';
 export type { FamilyMember, Fork, Lineage } from '../domain/lineage.ts';
 export type { DataCheck, PasswordReference, RestoreRequest, RoleSwap } from '../domain/restore-request.ts';
+export type { UndoReport, UndoRequest } from '../domain/undo-request.ts';
 export type { RestorePoint } from '../domain/restore-point.ts';
 export type {
   BackupProgress,
@@ -35,6 +36,7 @@ export type {
   PruneProgress,
   PruneRequest,
   RestoreProgress,
+  UndoProgress,
   VerifyArchiveReport,
   VerifyArchiveRequest,
   VerifyProgress,

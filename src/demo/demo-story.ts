@@ -134,7 +134,8 @@ export function clientServer(report: LandingReport, user: string, password: stri
 
 async function readCustomers(report: LandingReport): Promise<string[]> {
   const [role] = report.roles;
-  if (role === undefined) throw new WalkbackError('INTERNAL', 'The report names no role.');
+  if (role === undefined || role.passwordFile === null)
+    throw new WalkbackError('INTERNAL', 'The report names no role with a new password.');
   const password = (await readFile(role.passwordFile, 'utf8')).trim();
   await using connection = await connectServer(clientServer(report, role.newName, password));
   const rows = await connection.query<{ line: string }>(

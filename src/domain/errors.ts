@@ -204,6 +204,18 @@ export const errorCatalogue = {
     title: 'Somebody, or a deadline that was set, decided to abort the restore.',
     hint: 'The reason is in the message; the data directory is kept.',
   },
+  CLUSTER_RETIRED: {
+    category: 'refused',
+    retryable: false,
+    title: 'The cluster was retired by a restore and is fenced.',
+    hint: 'Bring it back with `walkback undo ID`, the id of that restore.',
+  },
+  NOT_RETIRED: {
+    category: 'refused',
+    retryable: false,
+    title: 'There is nothing to undo: the restore retired no cluster.',
+    hint: 'Only a restore with `--source stop --retire HOURS` can be undone; start the source by yourself otherwise.',
+  },
   PRUNE_REFUSED: {
     category: 'refused',
     retryable: false,

@@ -42,6 +42,15 @@ export interface CheckReport {
   readonly ok: boolean;
 }
 
+/** The source, when the restore retired it. */
+export interface RetiredSource {
+  readonly cluster: string;
+  readonly host: string;
+  readonly dataDirectory: string;
+  /** RFC 3339: until then its directory is to be kept. */
+  readonly keepUntil: string;
+}
+
 /** The first base backup of the restored cluster: one of both is null. */
 export interface ProtectionReport {
   readonly backup: string | null;
@@ -53,10 +62,10 @@ export interface ProtectionReport {
 export interface RoleReport {
   readonly role: string;
   readonly newName: string;
-  /** File on the host that holds the new password. */
-  readonly passwordFile: string;
+  /** File on the host that holds the new password; null where the old one was to be kept. */
+  readonly passwordFile: string | null;
   readonly oldPasswordRefused: boolean;
-  readonly oldPasswordProof: 'login-attempt' | 'verifier-comparison';
+  readonly oldPasswordProof: 'login-attempt' | 'verifier-comparison' | 'kept';
 }
 
 /** The whole report; JSON-safe, below 64 KiB. */
@@ -105,6 +114,8 @@ export interface LandingReport {
   readonly roles: readonly RoleReport[];
   readonly lockedRoles: readonly string[];
   readonly checks: readonly CheckReport[];
+  /** Null: it runs on, or was only stopped. */
+  readonly retired: RetiredSource | null;
   /** Null: it was not asked for. */
   readonly protection: ProtectionReport | null;
   /** PostgreSQL's own lines about the landing. */

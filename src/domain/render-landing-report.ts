@@ -2,7 +2,15 @@
 import type { SalvageReport } from './early-end.ts';
 import { formatInstant, parseInstant } from './instant.ts';
 import { describeStop } from './landing-proof.ts';
-import type { CommitFact, DecisionReport, EndReason, LandingReport, ProtectionReport } from './landing-report.ts';
+import type {
+  CommitFact,
+  DecisionReport,
+  EndReason,
+  LandingReport,
+  ProtectionReport,
+  RetiredSource,
+  RoleReport,
+} from './landing-report.ts';
 import { describeTarget } from './recovery-target.ts';
 
 const reasons: Readonly<Record<EndReason, string>> = {
@@ -72,14 +80,9 @@ function placeRows(report: LandingReport): Row[] {
     ['listens on', `${report.listenAddresses} port ${report.port}`],
     ['data directory', report.dataDirectory],
     ['archives to', report.archive],
+    ...(report.retired === null ? [] : [['retired', renderRetired(report.retired, report.restoreId)] as const]),
     ...(report.protection === null ? [] : [['protected', renderProtection(report.protection)] as const]),
-    ...report.roles.map(
-      (role) =>
-        [
-          'role',
-          `${role.role} is now ${role.newName}; password in ${role.passwordFile}; old password ${role.oldPasswordRefused ? 'refused' : 'NOT REFUSED'} (${role.oldPasswordProof})`,
-        ] as const,
-    ),
+    ...report.roles.map((role) => ['role', renderRole(role)] as const),
     ...(report.lockedRoles.length === 0 ? [] : [['locked roles', report.lockedRoles.join(', ')] as const]),
     ...report.checks.map((check) => ['check', `${check.ok ? 'ok' : 'WRONG'}: ${check.sql} = ${check.actual ?? 'NULL'}`] as const),
   ];
@@ -100,6 +103,16 @@ function section(title: string, lines: readonly string[]): string[] {
 
 function inSeconds(milliseconds: number): string {
   return `${(milliseconds / 1000).toFixed(1)} s`;
+}
+
+function renderRole({ role, newName, passwordFile, oldPasswordRefused, oldPasswordProof }: RoleReport): string {
+  const name = role === newName ? `${role} keeps its name` : `${role} is now ${newName}`;
+  if (passwordFile === null) return `${name}; its password is the old one, as asked`;
+  return `${name}; password in ${passwordFile}; old password ${oldPasswordRefused ? 'refused' : 'NOT REFUSED'} (${oldPasswordProof})`;
+}
+
+function renderRetired({ cluster, host, dataDirectory, keepUntil }: RetiredSource, restoreId: string): string {
+  return `${cluster}, fenced in ${dataDirectory} on ${host}; to be kept until ${keepUntil}; \`walkback undo ${restoreId}\` brings it back`;
 }
 
 function renderProtection({ backup, failure }: ProtectionReport): string {

@@ -4,14 +4,19 @@ import { WalkbackError } from './errors.ts';
 import { assertTargetHasPassed, completeTarget, type RecoveryTarget, type TargetTimeline } from './recovery-target.ts';
 import { instantOf } from './instant.ts';
 
-/** Where a password is: `file` is read on the database host; `generate` makes one there in a new file with mode 0600. */
+/**
+ * Where a password is: `file` is read on the database host; `generate` makes one there in a new file with mode 0600; `keep` leaves the old one to a
+ * role with a new name, which is refused where it is stored as an MD5 hash: those are salted with the name.
+ */
 export type PasswordReference =
+  | { readonly kind: 'keep' }
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'generate'; /** Default: `<agent's state directory>/credentials/<cluster>/<role>` */ readonly path?: string };
 
-/** A role of the source that gets a new name and password in the restored cluster. */
+/** A role of the source that gets a new name, a new password, or both in the restored cluster. */
 export interface RoleSwap {
   readonly role: string;
+  /** The same as `role`: only the password is new. */
   readonly newName: string;
   readonly password: PasswordReference;
   /** Where the old password is, to prove by a login that it is refused; without it the proof compares verifiers. */
@@ -57,6 +62,11 @@ export interface RestoreRequest {
    * that is not archived is brought into the archive first; `leave`: it is not asked for anything, and may be gone. Default keep.
    */
   readonly source?: SourceUse;
+  /**
+   * With `stop`: the source is kept fenced, so that nobody starts it by accident, and `undo` brings it back. In hours from then on; nothing is
+   * removed by itself afterwards. Default: it is only stopped.
+   */
+  readonly retireHours?: number;
   /** Default promote-if-complete. */
   readonly onEarlyEnd?: EarlyEndPolicy;
   /** Default promote. */
@@ -79,7 +89,13 @@ export interface RestoreRequest {
 export type CompleteRestoreRequest = Required<Omit<RestoreRequest, OptionalField>> & Pick<RestoreRequest, OptionalField>;
 
 /** Fields that stay away when they are not given. */
-type OptionalField = 'listenAddresses' | 'backup' | 'decisionWithinMinutes' | 'hostReturnsWithinMinutes' | 'allowMissingLibraries';
+type OptionalField =
+  | 'retireHours'
+  | 'listenAddresses'
+  | 'backup'
+  | 'decisionWithinMinutes'
+  | 'hostReturnsWithinMinutes'
+  | 'allowMissingLibraries';
 
 const listMaximum = 100;
 const sqlMaximumLength = 4096;
@@ -87,6 +103,8 @@ const sqlMaximumLength = 4096;
 const timelineMaximum = 0xffff_ffff;
 /** Four weeks. */
 const waitMaximumMinutes = 40_320;
+/** A year. */
+const retireMaximumHours = 8784;
 const backupNamePattern = /^base_[0-9A-F]{24}[0-9A-Z_]{0,60}$/;
 const clusterNamePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 const cidrPattern = /^[0-9A-Fa-f.:]+\/\d{1,3}$/;
@@ -146,6 +164,10 @@ function problemsOf(request: RestoreRequest): string[] {
   check(isWait(request.decisionWithinMinutes), `decisionWithinMinutes: a number above 0, at most ${waitMaximumMinutes}`);
   check(isWait(request.hostReturnsWithinMinutes), `hostReturnsWithinMinutes: a number above 0, at most ${waitMaximumMinutes}`);
   check(isOneOf(request.source, sourceUses), 'source: keep, stop, salvage or leave');
+  check(
+    request.retireHours === undefined || (request.source === 'stop' && isHours(request.retireHours)),
+    `retireHours: a number above 0, at most ${retireMaximumHours}, and only with source: stop`,
+  );
   check(isOneOf(request.onEarlyEnd, earlyEndPolicies), `onEarlyEnd: ${earlyEndPolicies.join(', ')}`);
   check(isOneOf(request.atTarget, ['promote', 'pause']), 'atTarget: promote or pause');
   check(
@@ -173,25 +195,32 @@ function roleProblems(roles: readonly RoleSwap[]): string[] {
     const names = [swap.role, swap.newName].every(
       (name) => typeof name === 'string' && name !== '' && new TextEncoder().encode(name).length <= 63,
     );
-    const reference =
-      swap.password?.kind === 'generate'
-        ? swap.password.path === undefined || isAbsolutePath(swap.password.path)
-        : swap.password?.kind === 'file' && isAbsolutePath(swap.password.path);
+    const reference = isPasswordReference(swap.password);
     return [
       ...(names ? [] : ['roles: role and newName are names of 1 to 63 bytes']),
       ...(swap.oldPasswordFile === undefined || isAbsolutePath(swap.oldPasswordFile)
         ? []
         : [`roles: oldPasswordFile of "${swap.role}" is an absolute path`]),
-      ...(swap.role === swap.newName ? [`roles: "${swap.role}" needs a new name that differs`] : []),
+      ...(swap.role === swap.newName && swap.password?.kind === 'keep' ? [`roles: nothing is to change about "${swap.role}"`] : []),
       ...(reference
         ? []
-        : [`roles: the password of "${swap.newName}" is named as { kind: "file", path } or { kind: "generate" }, with an absolute path`]),
+        : [
+            `roles: the password of "${swap.newName}" is named as { kind: "file", path }, { kind: "generate" } or { kind: "keep" }, with an absolute path`,
+          ]),
     ];
   });
-  const names = roles.flatMap((swap) => [swap.role, swap.newName]);
+  const names = roles.flatMap(({ role, newName }) => (role === newName ? [role] : [role, newName]));
   if (new Set(names).size !== names.length) problems.push('roles: every old and new name may occur once');
   if (roles.length > listMaximum) problems.push(`roles: at most ${listMaximum}`);
   return problems;
+}
+
+function isPasswordReference(password: unknown): boolean {
+  if (!isObject(password)) return false;
+  const { kind, path } = password;
+  return (
+    kind === 'keep' || (kind === 'generate' && path === undefined) || ((kind === 'generate' || kind === 'file') && isAbsolutePath(path))
+  );
 }
 
 function checkProblems(checks: readonly DataCheck[]): string[] {
@@ -241,6 +270,10 @@ function isTarget(target: unknown): boolean {
 
 function isWait(minutes: number | undefined): boolean {
   return minutes === undefined || (minutes > 0 && minutes <= waitMaximumMinutes);
+}
+
+function isHours(hours: unknown): boolean {
+  return typeof hours === 'number' && hours > 0 && hours <= retireMaximumHours;
 }
 
 function isTimeline(timeline: unknown): boolean {

@@ -22,6 +22,11 @@ export function restorePointWorkflowId(cluster: string, name: string): string {
   return shorten(`restore-point/${cluster}/${encodeURIComponent(name)}`);
 }
 
+/** One undo of a restore at a time. */
+export function undoWorkflowId(restoreId: string): string {
+  return shorten(`undo/${restoreId}`);
+}
+
 /** One change of a cluster's archiving at a time. */
 export function enableWorkflowId(cluster: string): string {
   return `enable/${cluster}`;

@@ -17,9 +17,10 @@ export interface ProveCredentialsOptions {
 export interface CredentialsProof {
   readonly role: string;
   readonly newName: string;
-  readonly oldPasswordRefused: true;
-  /** `login-attempt`: the old password was tried; `verifier-comparison`: only the new password fits what is stored. */
-  readonly proof: 'login-attempt' | 'verifier-comparison';
+  /** False only where the password was to be kept. */
+  readonly oldPasswordRefused: boolean;
+  /** `login-attempt`: the old password was tried; `verifier-comparison`: only the new password fits what is stored; `kept`: it is the old one, as asked. */
+  readonly proof: 'login-attempt' | 'verifier-comparison' | 'kept';
 }
 
 /** Raised after authentication has succeeded: no CONNECT privilege, too many sessions. */
@@ -37,17 +38,21 @@ export async function proveCredentials(options: ProveCredentialsOptions): Promis
 
 async function proveRole(options: ProveCredentialsOptions, replacement: RoleReplacement): Promise<CredentialsProof> {
   const { role, newName, password, oldPassword } = replacement;
+  if (password === undefined) {
+    await expectLogin(options, { user: role, password: randomBytes(16).toString('hex'), opens: false, what: 'the old name' });
+    return { role, newName, oldPasswordRefused: false, proof: 'kept' };
+  }
   const isTrusted = newName === options.reader.user && options.reader.password === undefined;
   // A password made up on the spot must be refused, or else the server asks for none and the other attempts prove nothing.
   if (!isTrusted)
     await expectLogin(options, { user: newName, password: randomBytes(16).toString('hex'), opens: false, what: 'a made-up password' });
   if (!isTrusted) await expectLogin(options, { user: newName, password, opens: true, what: 'the new password' });
-  await expectLogin(options, { user: role, password: oldPassword ?? password, opens: false, what: 'the old name' });
+  if (role !== newName) await expectLogin(options, { user: role, password: oldPassword ?? password, opens: false, what: 'the old name' });
   if (oldPassword !== undefined && !isTrusted) {
     await expectLogin(options, { user: newName, password: oldPassword, opens: false, what: 'the old password' });
     return { role, newName, oldPasswordRefused: true, proof: 'login-attempt' };
   }
-  await expectStoredVerifier(options, replacement);
+  await expectStoredVerifier(options, newName, password);
   return { role, newName, oldPasswordRefused: true, proof: 'verifier-comparison' };
 }
 
@@ -77,8 +82,7 @@ async function tryLogin(server: ConnectOptions): Promise<boolean> {
 }
 
 /** A verifier fits one password: when it is the new one, it is no other. */
-async function expectStoredVerifier(options: ProveCredentialsOptions, replacement: RoleReplacement): Promise<void> {
-  const { newName, password } = replacement;
+async function expectStoredVerifier(options: ProveCredentialsOptions, newName: string, password: string): Promise<void> {
   await using connection = await connectServer({ ...options.server, ...options.reader });
   const [row] = await connection.query<{ verifier: string | null }>('SELECT rolpassword AS verifier FROM pg_authid WHERE rolname = $1', [
     newName,

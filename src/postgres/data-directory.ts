@@ -1,5 +1,5 @@
 /** The directory that a restore fills: whose it is, and whether it may be started. */
-import { access, chmod, readdir, rename } from 'node:fs/promises';
+import { access, chmod, readdir, readFile, rename } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { WalkbackError } from '../domain/errors.ts';
 import { makeDirectoryDurably, privateDirectoryMode, syncDirectory } from '../files/durable-file.ts';
@@ -18,6 +18,14 @@ export type DataDirectoryState =
   | { readonly kind: 'running'; readonly pid: number | undefined };
 
 const abandonedSuffix = '.walkback-abandoned';
+
+/** Major version of a data directory's server. @throws WalkbackError DATA_DIRECTORY_DAMAGED when PG_VERSION does not tell */
+export async function majorOfDirectory(dataDirectory: string): Promise<number> {
+  const text = await readFile(join(dataDirectory, 'PG_VERSION'), 'utf8').catch(() => '');
+  const major = Number.parseInt(text, 10);
+  if (major > 0) return major;
+  throw new WalkbackError('DATA_DIRECTORY_DAMAGED', `${dataDirectory} has no PG_VERSION that tells which PostgreSQL it is of.`);
+}
 
 /** Looks at a path without changing anything. */
 export async function inspectDataDirectory(path: string): Promise<DataDirectoryState> {
@@ -77,7 +85,8 @@ export async function makeBootable(path: string): Promise<void> {
   await renameControlFile(path, abandonedSuffix, '');
 }
 
-async function renameControlFile(path: string, fromSuffix: string, toSuffix: string): Promise<void> {
+/** Gives global/pg_control another suffix, durably; nothing to do when there is none with the first. */
+export async function renameControlFile(path: string, fromSuffix: string, toSuffix: string): Promise<void> {
   const controlFile = join(path, 'global', 'pg_control');
   // When both are there, the one in place is newer: it was fetched again.
   if (fromSuffix !== '' && (await exists(controlFile))) return;

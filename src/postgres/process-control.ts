@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { WalkbackError } from '../domain/errors.ts';
 import { makeDirectoryDurably } from '../files/durable-file.ts';
+import { assertNotRetired } from './fence.ts';
 import { serverState, type ServerState } from './server-state.ts';
 
 /** What to start. */
@@ -62,10 +63,11 @@ function serverEnvironment(): NodeJS.ProcessEnv {
 /**
  * Starts a server by pg_ctl, in a session of its own, so that it outlives this process. One that runs on the directory already is taken as it
  * is. After a timeout the server is left running.
- * @throws WalkbackError POSTGRES_DID_NOT_START with the last lines of its log, the reason of an aborted signal
+ * @throws WalkbackError CLUSTER_RETIRED, POSTGRES_DID_NOT_START with the last lines of its log, the reason of an aborted signal
  */
 export async function startServer(options: StartServerOptions): Promise<ServerState> {
   options.signal?.throwIfAborted();
+  await assertNotRetired(options.dataDirectory);
   const already = await serverState(options.dataDirectory);
   if (hasReached(already, options)) return already;
   if (already.running && already.status !== 'stopping') return await awaitState(options, () => undefined);

@@ -1,19 +1,20 @@
 /**
  * Replacing the roles of a restored cluster before clients come back (design.md, section 4, rule 8): whoever knew a password of the source must
  * not get into the copy. The work is done by a temporary superuser, because a session cannot rename its own role, and in one transaction, so
- * that an interruption leaves either the old roles or the new ones.
+ * that an interruption leaves either the old roles or the new ones. The transaction also marks the temporary role; before that role goes, the
+ * caller's record says that it is done. So every attempt knows whether an earlier one has committed, whatever it changed.
  */
 import { WalkbackError } from '../domain/errors.ts';
 import { type ConnectOptions, connectServer, isAuthenticationRefused, type ServerConnection } from './connection.ts';
-import { computeScramVerifier, passwordMatchesVerifier } from './scram.ts';
+import { computeScramVerifier, isMd5Verifier, passwordMatchesVerifier } from './scram.ts';
 
-/** A role of the source that gets a new name and password. */
+/** A role of the source that gets a new name, a new password, or both. */
 export interface RoleReplacement {
   readonly role: string;
-  /** Differs from `role`. */
+  /** The same as `role`: only the password is new. */
   readonly newName: string;
-  /** Clear text, in memory only. */
-  readonly password: string;
+  /** Clear text, in memory only; undefined: the stored verifier stays, under another name. */
+  readonly password: string | undefined;
   /** Clear text, in memory only; with it the refusal is proved by a login. */
   readonly oldPassword?: string;
 }
@@ -29,6 +30,13 @@ export interface SwapRolesOptions {
   readonly roles: readonly RoleReplacement[];
   /** `lock`: nobody else can log in with a password of the source; `keep`: the others stay as they are. */
   readonly otherLoginRoles: 'lock' | 'keep';
+  readonly record: SwapRecord;
+}
+
+/** Where the caller remembers, durably, that the roles of this cluster are swapped. */
+export interface SwapRecord {
+  isDone(): Promise<boolean>;
+  setDone(): Promise<void>;
 }
 
 /** What was done. */
@@ -52,6 +60,9 @@ const silence = [
   'log_duration = off',
   'log_min_error_statement = panic',
 ];
+/** A commit that a crash takes back must not be recorded as done. */
+const durability = 'synchronous_commit = on';
+const swappedMark = 'walkback: roles are swapped';
 
 /**
  * Swaps the roles. Every step leads to a wanted state, so the call may be repeated after an interruption at any point.
@@ -61,28 +72,40 @@ export async function swapRoles(options: SwapRolesOptions): Promise<SwappedRoles
   assertNames(options);
   await createTemporaryRole(options);
   const swapped = await replaceRoles(options);
+  await options.record.setDone();
   await dropTemporaryRole(options);
   return swapped;
 }
 
 /** Makes the temporary superuser, or makes one that was left by an interruption fit again. */
-export async function createTemporaryRole(options: SwapRolesOptions): Promise<void> {
+async function createTemporaryRole(options: SwapRolesOptions): Promise<void> {
   await using admin = await connectAsAdmin(options);
   const name = quoteIdentifier(options.temporaryRole);
   const verb = (await roleOf(admin, options.temporaryRole)) === undefined ? 'CREATE' : 'ALTER';
   await admin.query(`${verb} ROLE ${name} SUPERUSER LOGIN`);
 }
 
-/** Renames, sets passwords and locks, all or nothing. */
-export async function replaceRoles(options: SwapRolesOptions): Promise<SwappedRoles> {
+/** Renames, sets passwords and locks, all or nothing; what an earlier attempt has committed is only told. */
+async function replaceRoles(options: SwapRolesOptions): Promise<SwappedRoles> {
   await using connection = await connectServer({ ...options.server, user: options.temporaryRole });
-  for (const setting of silence) await connection.query(`SET ${setting}`);
+  for (const setting of [...silence, durability]) await connection.query(`SET ${setting}`);
   await connection.query('START TRANSACTION READ WRITE');
-  for (const replacement of options.roles) await replaceRole(connection, replacement);
-  if (options.otherLoginRoles === 'lock') await lockOthers(connection, options);
+  if (!(await options.record.isDone()) && !(await isMarked(connection, options.temporaryRole))) {
+    for (const replacement of options.roles) await replaceRole(connection, replacement);
+    if (options.otherLoginRoles === 'lock') await lockOthers(connection, options);
+    await connection.query(`COMMENT ON ROLE ${quoteIdentifier(options.temporaryRole)} IS ${quoteLiteral(swappedMark)}`);
+  }
   const locked = await lockedRoles(connection, options);
   await connection.query('COMMIT');
   return { renamed: options.roles.map(({ role, newName }) => ({ role, newName })), locked };
+}
+
+async function isMarked(connection: ServerConnection, role: string): Promise<boolean> {
+  const rows = await connection.query(`SELECT 1 FROM pg_authid WHERE rolname = $1 AND shobj_description(oid, 'pg_authid') = $2`, [
+    role,
+    swappedMark,
+  ]);
+  return rows.length > 0;
 }
 
 async function dropTemporaryRole(options: SwapRolesOptions): Promise<void> {
@@ -97,7 +120,8 @@ async function connectAsAdmin(options: SwapRolesOptions): Promise<ServerConnecti
     return await connectServer({ ...options.server, user: options.adminRole });
   } catch (error) {
     if (renamed === undefined || !isAuthenticationRefused(error)) throw error;
-    return await connectServer({ ...options.server, user: renamed.newName, password: renamed.password });
+    const password = renamed.password === undefined ? {} : { password: renamed.password };
+    return await connectServer({ ...options.server, user: renamed.newName, ...password });
   }
 }
 
@@ -115,21 +139,28 @@ async function roleOf(connection: ServerConnection, name: string): Promise<Store
 
 async function replaceRole(connection: ServerConnection, replacement: RoleReplacement): Promise<void> {
   const { role, newName, password } = replacement;
-  const [old, renamed] = [await roleOf(connection, role), await roleOf(connection, newName)];
-  if (old === undefined && renamed !== undefined && passwordMatchesVerifier(password, renamed.verifier, newName)) {
-    // An earlier run got this far and committed, and it would not have with an unchanged password.
-    return;
-  }
+  const isRenamed = role !== newName;
+  const [old, taken] = [await roleOf(connection, role), isRenamed ? await roleOf(connection, newName) : undefined];
   if (old === undefined) throw swapFailed(`the role "${role}" does not exist`, { role });
-  if (renamed !== undefined) throw swapFailed(`a role "${newName}" exists already`, { newName });
+  if (taken !== undefined) throw swapFailed(`a role "${newName}" exists already`, { newName });
   assertPasswordDiffers(replacement, old);
-  await connection.query(`ALTER ROLE ${quoteIdentifier(role)} RENAME TO ${quoteIdentifier(newName)}`);
+  if (isRenamed) await connection.query(`ALTER ROLE ${quoteIdentifier(role)} RENAME TO ${quoteIdentifier(newName)}`);
+  if (password === undefined) return;
   const verifier = quoteLiteral(computeScramVerifier(password));
   await connection.query(`ALTER ROLE ${quoteIdentifier(newName)} WITH LOGIN PASSWORD ${verifier} VALID UNTIL 'infinity'`);
 }
 
+/** An MD5 hash is salted with the role's name, so PostgreSQL clears it when the role is renamed (postgres-recovery.md, M18). */
 function assertPasswordDiffers(replacement: RoleReplacement, old: StoredRole): void {
-  const { role, password, oldPassword } = replacement;
+  const { role, newName, password, oldPassword } = replacement;
+  if (password === undefined && isMd5Verifier(old.verifier)) {
+    throw swapFailed(
+      `the password of "${role}" is stored as an MD5 hash, which a new name makes useless`,
+      { role },
+      `Give "${newName}" a new password, or keep the name.`,
+    );
+  }
+  if (password === undefined) return;
   if (password !== oldPassword && !passwordMatchesVerifier(password, old.verifier, role)) return;
   throw swapFailed(`the new password of "${role}" is the old one`, { role }, 'Choose a password that nobody has known.');
 }
@@ -168,9 +199,18 @@ function assertNames(options: SwapRolesOptions): void {
   if (!options.temporaryRole.startsWith(temporaryRolePrefix)) {
     throw swapFailed(`the temporary role "${options.temporaryRole}" does not begin with ${temporaryRolePrefix}`, {});
   }
-  const names = [options.temporaryRole, ...options.roles.flatMap(({ role, newName }) => [role, newName])];
+  const names = [options.temporaryRole, ...options.roles.flatMap(({ role, newName }) => (role === newName ? [role] : [role, newName]))];
   const wrong = names.find((name, index) => name === '' || Buffer.byteLength(name) > nameBytesMaximum || names.indexOf(name) !== index);
   if (wrong !== undefined) throw swapFailed(`the name "${wrong}" occurs twice, is empty, or has more than ${nameBytesMaximum} bytes`, {});
+  const idle = options.roles.find(({ role, newName, password }) => role === newName && password === undefined);
+  if (idle !== undefined) throw swapFailed(`nothing is to change about "${idle.role}"`, { role: idle.role });
+  const admin = options.roles.find(({ role, password }) => role === options.adminRole && password === undefined);
+  if (admin !== undefined)
+    throw swapFailed(
+      `"${admin.role}" is the superuser that does the work, and could not log in under its new name`,
+      { role: admin.role },
+      'Give it a new password too.',
+    );
   const empty = options.roles.find((replacement) => replacement.password === '');
   if (empty !== undefined) throw swapFailed(`the new password of "${empty.role}" is empty`, { role: empty.role });
 }

@@ -42,6 +42,11 @@ export function passwordMatchesVerifier(password: string, verifier: string | nul
   return sameText(computeScramVerifier(password, { salt: Buffer.from(salt, 'base64'), iterations: Number(iterations) }), verifier);
 }
 
+/** Is it an MD5 hash, which is salted with the role's name? */
+export function isMd5Verifier(verifier: string | null): boolean {
+  return verifier !== null && /^md5[0-9a-f]{32}$/.test(verifier);
+}
+
 function md5Verifier(password: string, roleName: string): string {
   return `md5${createHash('md5').update(`${password}${roleName}`).digest('hex')}`;
 }

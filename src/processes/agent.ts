@@ -16,6 +16,7 @@ import { archiveUrlOf, type ClusterConfiguration, clusterOf, type Configuration 
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { hostTaskQueue } from '../domain/task-queues.ts';
 import { readControlData } from '../postgres/control-data.ts';
+import { readFence } from '../postgres/fence.ts';
 import type { ProcessLog } from './log.ts';
 import { openCipher } from './cipher.ts';
 import { OpenStores } from './stores.ts';
@@ -116,6 +117,11 @@ async function registerClusters(configuration: Configuration, walService: WalSer
   for (const cluster of configuration.clusters) {
     if ((cluster.host ?? configuration.host.id) !== configuration.host.id) continue;
     try {
+      const fence = await readFence(cluster.dataDirectory);
+      if (fence !== undefined) {
+        log.info(fence, 'This cluster is not served: it is retired. `walkback undo` brings it back.');
+        continue;
+      }
       const { systemIdentifier, walSegmentBytes } = await readControlData(cluster.dataDirectory);
       await walService.registerCluster({
         name: cluster.name,

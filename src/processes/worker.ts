@@ -85,7 +85,8 @@ function placeOf(configuration: Configuration, name: string): ClusterPlace {
       hint: `Set clusters.${name}.host in walkback.yaml.`,
     });
   }
-  return { cluster: name, host, archiveUrl: archiveUrlOf(configuration, name), adminRole: cluster.user, database: cluster.database };
+  const { port } = cluster;
+  return { cluster: name, host, port, archiveUrl: archiveUrlOf(configuration, name), adminRole: cluster.user, database: cluster.database };
 }
 
 /** A published package carries a bundle made by its build; the source tree is bundled at the start. */

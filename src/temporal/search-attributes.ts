@@ -11,8 +11,9 @@ const targetKey = defineSearchAttributeKey('WalkbackTarget', searchAttributeType
 
 /** What a workflow is about, for the list in the Temporal UI. */
 export interface OperationAttributes {
-  readonly operation: 'restore' | 'base-backup' | 'enable' | 'restore-point' | 'verify' | 'prune' | 'mark' | 'list';
-  readonly cluster: string;
+  readonly operation: 'restore' | 'base-backup' | 'enable' | 'restore-point' | 'verify' | 'prune' | 'mark' | 'list' | 'undo';
+  /** Undefined where it is not known yet. */
+  readonly cluster?: string;
   readonly host?: string;
   readonly target?: Date;
 }
@@ -21,7 +22,7 @@ export interface OperationAttributes {
 export function operationAttributes(attributes: OperationAttributes): SearchAttributePair[] {
   return [
     { key: operationKey, value: attributes.operation },
-    { key: clusterKey, value: attributes.cluster },
+    ...(attributes.cluster === undefined ? [] : [{ key: clusterKey, value: attributes.cluster }]),
     ...(attributes.host === undefined ? [] : [{ key: hostKey, value: attributes.host }]),
     ...(attributes.target === undefined ? [] : [{ key: targetKey, value: attributes.target }]),
   ];

@@ -44,6 +44,7 @@ const control = {
   pruneArchive: { startToCloseTimeout: '2 days', heartbeatTimeout: '15 seconds', retry: patientRetry },
   markBackup: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
   readLandingReport: { startToCloseTimeout: '5 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
+  planUndo: { startToCloseTimeout: '5 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
   readLineage: { startToCloseTimeout: '5 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
   storeLandingReport: { startToCloseTimeout: '1 minute', retry: { ...patientRetry, maximumAttempts: 10 } },
 } satisfies Record<keyof ControlActivities, ActivityOptions>;
@@ -55,6 +56,9 @@ const host = {
   flushSource: { ...firstOnHost, startToCloseTimeout: '10 minutes' },
   stopSource: { ...firstOnHost, startToCloseTimeout: '30 minutes' },
   salvageSource: { ...firstOnHost, startToCloseTimeout: '12 hours' },
+  retireSource: onHost,
+  liftSourceFence: onHost,
+  bringBackSource: { ...firstOnHost, startToCloseTimeout: '30 minutes' },
   createDataDirectory: onHost,
   fetchBaseBackup: longOnHost,
   configureRecovery: onHost,

@@ -26,6 +26,7 @@ export const workflowTypes = {
   prune: 'prune',
   scheduledPrune: 'scheduledPrune',
   markBackup: 'markBackup',
+  undoRestore: 'undoRestore',
 } as const;
 
 /** Query of a restore and of a base backup: how far it is. */
@@ -59,6 +60,7 @@ export type RestorePhase =
   | 'stop-source'
   | 'salvage-source'
   | 'prove-wal'
+  | 'retire-source'
   | 'create-data-directory'
   | 'fetch-base-backup'
   | 'configure-recovery'
@@ -157,6 +159,16 @@ export interface EnableArchivingReport {
   readonly provenBySegment: string;
   /** What the archive's store enforces; null when an older agent did not say. */
   readonly store: StoreCapabilities | null;
+  readonly steps: readonly StepReport[];
+}
+
+/** Where an undo stands. */
+export type UndoPhase = 'plan' | 'stop-child' | 'bring-back' | 'done' | 'failed';
+
+/** Answer to the query `progress` of an undo. */
+export interface UndoProgress {
+  readonly phase: UndoPhase;
+  readonly summary: string;
   readonly steps: readonly StepReport[];
 }
 

@@ -9,4 +9,5 @@ export { readLandingReport, readLineage } from './read-family.ts';
 export { planRestore } from './plan-restore.ts';
 export { prune, scheduledPrune } from './prune.ts';
 export { readArchiveWindow } from './read-archive-window.ts';
+export { undoRestore } from './undo-restore.ts';
 export { scheduledVerification, verifyArchive } from './verify-archive.ts';

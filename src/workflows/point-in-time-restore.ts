@@ -19,6 +19,7 @@ import { protectChild } from './protect-child.ts';
 import { reportOf, storeReport } from './restore-report.ts';
 import { restoreProgress } from './restore-messages.ts';
 import { renderRestoreDetails } from './render-details.ts';
+import { liftSourceFence, retireSource } from './retire-source.ts';
 import { RestoreSteps } from './restore-steps.ts';
 
 /** Restores a cluster to a target; the result is the landing report. Fails with a code of domain/errors.ts as the failure's type. */
@@ -45,6 +46,7 @@ async function restore(input: RestoreRequest, steps: Steps, desk: DecisionDesk):
 
   const hostIsGivenUp = steps.waitForHost({ request, desk });
   try {
+    const retired = await retireSource(request, { place: first.source, restoreId: job.restoreId, steps });
     await steps.run('create-data-directory', `Create ${job.dataDirectory}`, (summary) => host.createDataDirectory(summary, job));
     const fetched = await steps.run('fetch-base-backup', `Fetch ${job.plan.backup.name} to ${request.host}`, (summary) =>
       host.fetchBaseBackup(summary, job),
@@ -69,6 +71,7 @@ async function restore(input: RestoreRequest, steps: Steps, desk: DecisionDesk):
       checks,
       opened,
       fetched,
+      retired,
       decisions: desk.decisions,
       steps,
       startedMs,
@@ -83,7 +86,7 @@ async function restore(input: RestoreRequest, steps: Steps, desk: DecisionDesk):
     return last;
   } catch (error) {
     hostIsGivenUp();
-    throw await abandon(error, { host, steps, job });
+    throw await abandon(error, { host, steps, job, giveBackSource: () => liftSourceFence(request, first.source, job.restoreId) });
   }
 }
 
@@ -181,9 +184,9 @@ async function planAgain(
 /** Whatever went wrong: PostgreSQL is stopped, the directory kept and unbootable, and both named in the error. */
 async function abandon(
   error: unknown,
-  context: { host: ReturnType<typeof hostActivities>; steps: Steps; job: RestoreJob },
+  context: { host: ReturnType<typeof hostActivities>; steps: Steps; job: RestoreJob; giveBackSource: () => Promise<string> },
 ): Promise<unknown> {
-  const { host, steps, job } = context;
+  const { host, steps, job, giveBackSource } = context;
   const reason = isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, hostOf(job)).message;
   const left = await CancellationScope.nonCancellable(async () => {
     try {
@@ -197,10 +200,12 @@ async function abandon(
       return `The data directory ${job.dataDirectory} could not be closed: ${walkbackErrorOf(problem, hostOf(job)).message} Look at it before anything else.`;
     }
   });
-  steps.enter('failed', `${reason} ${left}`);
+  const source = await CancellationScope.nonCancellable(giveBackSource);
+  const sentence = `${left}${source}`;
+  steps.enter('failed', `${reason} ${sentence}`);
   if (isCancellation(error)) return error;
   const original = walkbackErrorOf(error, hostOf(job));
-  return new WalkbackError(original.code, `${original.message} ${left}`, {
+  return new WalkbackError(original.code, `${original.message} ${sentence}`, {
     hint: original.hint,
     facts: { ...original.facts, dataDirectory: job.dataDirectory },
   });

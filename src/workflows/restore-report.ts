@@ -18,6 +18,7 @@ export interface ReportParts {
   readonly opened: OpenedCluster;
   readonly fetched: { readonly bytes: number; readonly parts: number; readonly partsAlreadyFetched: number };
   readonly decisions: LandingReport['decisions'];
+  readonly retired: LandingReport['retired'];
   readonly steps: RestoreSteps;
   readonly startedMs: number;
 }
@@ -48,6 +49,7 @@ export function reportOf(parts: ReportParts): LandingReport {
     roles: swapped.roles,
     lockedRoles: swapped.locked,
     checks,
+    retired: parts.retired,
     protection: null,
     steps,
     totalMilliseconds: Date.now() - parts.startedMs,

@@ -27,6 +27,7 @@ describe('createProgram', () => {
         'restore-point',
         'retry',
         'status',
+        'undo',
         'verify',
         'window',
         'worker',

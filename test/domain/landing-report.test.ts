@@ -45,6 +45,7 @@ const report: LandingReport = {
   ],
   lockedRoles: [],
   checks: [{ sql: 'SELECT count(*) FROM customers', expected: '5', actual: '5', ok: true }],
+  retired: null,
   protection: null,
   postgresLog: [],
   settingsNotCarriedOver: [],
@@ -140,6 +141,11 @@ describe('renderLandingReport', () => {
     expect(row({ protection: { backup: null, failure: 'the store is full' } }, 'protected')).toContain(
       'NOT YET: the first base backup failed: the store',
     );
+  });
+
+  it('renderLandingReport says how a retired source is brought back', () => {
+    const retired = { cluster: 'shop', host: 'db1', dataDirectory: '/srv/shop', keepUntil: '2026-11-23T12:00:00.000Z' };
+    expect(row({ retired }, 'retired')).toContain('`walkback undo restore/db1/srv/shop-1157`');
   });
 
   it('renderLandingReport lists locked roles, and leaves empty lists out', () => {

@@ -7,6 +7,8 @@ import { freePort } from '../../src/demo/local-services/free-port.ts';
 import { parseInstant } from '../../src/domain/instant.ts';
 import type { LandingReport } from '../../src/domain/landing-report.ts';
 import { type ConnectOptions, connectServer } from '../../src/postgres/connection.ts';
+import type { RestoreRequest } from '../../src/domain/restore-request.ts';
+import { startServer } from '../../src/postgres/process-control.ts';
 import { serverState } from '../../src/postgres/server-state.ts';
 
 const installations = (await findPostgresInstallations(process.env)).toSorted((a, b) => a.major - b.major);
@@ -32,11 +34,57 @@ describe.each(oldestAndNewest.map((installation) => ({ installation, major: inst
         '101',
       );
       expect((await serverState(site.source.dataDirectory)).running).toBe(false);
+
+      // Retired: nobody starts it by accident, or restores from it as if it ran.
+      expect(report.retired).toMatchObject({ cluster: demoCluster, host: demoHost, dataDirectory: site.source.dataDirectory });
+      const start = {
+        ...installation,
+        dataDirectory: site.source.dataDirectory,
+        logFile: join(site.directory, 'by-hand.log'),
+        timeoutMs: 20_000,
+      };
+      await expect(startServer(start)).rejects.toMatchObject({ code: 'CLUSTER_RETIRED' });
+      await expect((await site.client.startBackup({ cluster: demoCluster })).result()).rejects.toMatchObject({
+        code: 'POSTGRES_UNREACHABLE',
+      });
+
+      await ask({ ...site.source.server, host: report.socketDirectory, port: report.port }, 'INSERT INTO orders VALUES (102) RETURNING n');
+      const undone = await (await site.client.startUndo({ restoreId: report.restoreId })).result();
+      expect(undone).toMatchObject({ cluster: demoCluster, host: demoHost, child: { name: 'moved', isStopped: true } });
+      expect((await serverState(report.dataDirectory)).running).toBe(false);
+      expect(await ask(site.source.server, 'SELECT max(n) FROM orders')).toBe('101');
+      // It archives again, and what was committed in the restored cluster is in its own archive.
+      await (await site.client.startBackup({ cluster: demoCluster })).result();
+      const lineage = await site.client.lineage({ cluster: 'moved' });
+      expect(lineage.root.children.map(({ name }) => name)).toEqual(['moved']);
     });
+
+    it.runIf(installation === oldestAndNewest[1])(
+      'lifts the fence when the restore comes to no good end, and has nothing to undo where no source was retired',
+      async () => {
+        await using site = await startDemoSite({ installation, withUi: false });
+        await (await site.client.startEnable({ cluster: demoCluster, allowRestart: true })).result();
+        await (await site.client.startBackup({ cluster: demoCluster })).result();
+        const now = await ask(site.source.server, 'SELECT clock_timestamp()::text');
+        const failed = restoreStopping(site, now ?? '', { checks: [{ sql: 'SELECT 1', expected: '2' }] });
+        await expect(failed).rejects.toMatchObject({
+          code: 'CHECK_FAILED',
+          message: expect.stringContaining('can be started again') as string,
+        });
+        await startServer({
+          ...installation,
+          dataDirectory: site.source.dataDirectory,
+          logFile: join(site.directory, 'again.log'),
+          timeoutMs: 20_000,
+        });
+        const id = `restore/${demoHost}${join(site.directory, 'moved')}`;
+        await expect((await site.client.startUndo({ restoreId: id })).result()).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      },
+    );
   },
 );
 
-async function restoreStopping(site: DemoSite, now: string): Promise<LandingReport> {
+async function restoreStopping(site: DemoSite, now: string, more: Partial<RestoreRequest> = {}): Promise<LandingReport> {
   const dataDirectory = join(site.directory, 'moved');
   site.restored.push(dataDirectory);
   const target = { kind: 'time', time: parseInstant(now) } as const;
@@ -48,6 +96,8 @@ async function restoreStopping(site: DemoSite, now: string): Promise<LandingRepo
     dataDirectory,
     port: await freePort(),
     source: 'stop',
+    retireHours: 24,
+    ...more,
   } as const;
   return await (await site.client.startRestore(request)).result();
 }

@@ -34,6 +34,7 @@ interface RestoreOptions extends CommonOptions {
   readonly allowMissingLibraries?: boolean;
   readonly protect?: boolean;
   readonly plan?: boolean;
+  readonly retire?: number;
   readonly agentCheck: boolean;
   readonly wait: boolean;
 }
@@ -47,7 +48,7 @@ Examples:
 
 --to takes an instant (with offset or Z), now, "5 minutes ago", latest, immediate (as soon as the base backup is consistent),
 lsn:0/5000028, xid:734 (64-bit ids too), or name:before-drop (a restore point, see \`walkback restore-point\`). Passwords are never given here: --role OLD=NEW has the host make one into a file that only the agent's user can
-read, and --role OLD=NEW,password=/path,old=/path names files on the host.`;
+read, and --role OLD=NEW,password=/path,old=/path names files on the host. OLD=OLD gives only a new password, and password=keep only a new name.`;
 
 /** Adds the commands. */
 export function addRestoreCommands(program: Command): void {
@@ -79,7 +80,7 @@ export function addRestoreCommands(program: Command): void {
     )
     .option('--decide-within <minutes>', 'abort a restore that waits for a decision this long; default: it waits', parseMinutes)
     .option('--host-returns-within <minutes>', 'ask what to do about a host whose agent is away this long; default: 10', parseMinutes)
-    .option('--role <old=new>', 'rename a role and give it a new password; may be repeated', collectRole, [])
+    .option('--role <old=new>', 'give a role a new name and a new password, or one of both; may be repeated', collectRole, [])
     .addOption(
       new Option('--other-login-roles <what>', 'lock or keep the other roles that can log in').choices(['lock', 'keep']).default('lock'),
     )
@@ -88,6 +89,7 @@ export function addRestoreCommands(program: Command): void {
     .option('--allow-from <cidr...>', 'networks that may log in; default: loopback')
     .option('--plan', 'print what the restore would do, with every check of archive and host, and do nothing')
     .option('--allow-missing-libraries', "restore although libraries of the source's extensions are not on the host")
+    .option('--retire <hours>', 'with --source stop: keep the source behind a fence, to be brought back by `walkback undo`', parseHours)
     .option('--protect', 'take a first base backup of the restored cluster once it is open')
     .option('--no-agent-check', 'start it even when no agent answers on the host; it then has half a minute to come up')
     .option('--no-wait', 'only start it, and print its id')
@@ -144,6 +146,7 @@ function requestOf(parts: { cluster: string; target: RestoreRequest['target']; o
     roles: options.role,
     otherLoginRoles: options.otherLoginRoles,
     checks: options.check,
+    ...(options.retire === undefined ? {} : { retireHours: options.retire }),
     ...(options.protect === true ? { protect: true } : {}),
     ...(options.timeline === undefined ? {} : { timeline: options.timeline }),
     ...(options.backup === undefined ? {} : { backup: options.backup }),
@@ -203,6 +206,12 @@ function parseMinutes(text: string): number {
   throw new InvalidArgumentError('Give a number of minutes.');
 }
 
+function parseHours(text: string): number {
+  const hours = Number(text);
+  if (hours > 0) return hours;
+  throw new InvalidArgumentError('Give a number of hours.');
+}
+
 function parseTimeline(text: string): TargetTimeline {
   if (text === 'latest' || text === 'current') return text;
   const timeline = Number(text);
@@ -226,8 +235,13 @@ function collectRole(text: string, before: readonly RoleSwap[]): readonly RoleSw
     throw new InvalidArgumentError('Write OLD=NEW, and if you like ,password=/file and ,old=/file after it.');
   }
   const [passwordFile, oldPasswordFile] = [files.get('password'), files.get('old')];
-  const password = passwordFile === undefined ? ({ kind: 'generate' } as const) : ({ kind: 'file', path: passwordFile } as const);
+  const password = passwordReference(passwordFile);
   return [...before, { role, newName, password, ...(oldPasswordFile === undefined ? {} : { oldPasswordFile }) }];
+}
+
+function passwordReference(text: string | undefined): RoleSwap['password'] {
+  if (text === undefined) return { kind: 'generate' };
+  return text === 'keep' ? { kind: 'keep' } : { kind: 'file', path: text };
 }
 
 /** `SELECT count(*) FROM customers = 5`: what stands behind the last equals sign is the expected value. */

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connectServer } from '../../../src/postgres/connection.ts';
 import { proveCredentials } from '../../../src/postgres/credentials-proof.ts';
-import { createTemporaryRole, replaceRoles, swapRoles, type SwapRolesOptions } from '../../../src/postgres/roles.ts';
+import { swapRoles, type SwapRolesOptions } from '../../../src/postgres/roles.ts';
 import { computeScramVerifier } from '../../../src/postgres/scram.ts';
+import { openBreakingProxy } from '../../harness/breaking-proxy.ts';
 import { availableInstallations, createTestCluster, type TestCluster } from '../../harness/postgres.ts';
 
 const installations = await availableInstallations();
@@ -31,6 +32,7 @@ describe.each(installations)('swapRoles on PostgreSQL $version', { timeout: 60_0
       temporaryRole: 'walkback_tmp_1',
       roles: [{ role: 'app', newName: 'app_restored', password: clear.new, oldPassword: clear.old }],
       otherLoginRoles: 'lock',
+      record: swapRecord(),
     };
   }, 60_000);
   afterEach(async () => {
@@ -75,36 +77,76 @@ describe.each(installations)('swapRoles on PostgreSQL $version', { timeout: 60_0
     expect(await admin.query(`SELECT 1 FROM pg_roles WHERE rolname LIKE 'walkback%'`)).toEqual([]);
   });
 
-  it.each([
-    ['after the temporary role was made', async (broken: SwapRolesOptions) => await createTemporaryRole(broken)],
-    [
-      'after the roles were replaced',
-      async (broken: SwapRolesOptions) => {
-        await createTemporaryRole(broken);
-        await replaceRoles(broken);
-      },
-    ],
-    ['after everything', async (broken: SwapRolesOptions) => await swapRoles(broken)],
-    [
-      'in the middle of the transaction',
-      async (broken: SwapRolesOptions) => {
-        await createTemporaryRole(broken);
-        await expect(
-          replaceRoles({ ...broken, roles: [...broken.roles, { role: 'nobody', newName: 'x', password: 'y' }] }),
-        ).rejects.toMatchObject({
-          code: 'ROLE_SWAP_FAILED',
-        });
-      },
-    ],
-  ])('swapRoles comes to the same end when an earlier run was interrupted %s', async (_, interrupt) => {
-    await interrupt(options);
-    expect(await swapRoles(options)).toEqual({
-      renamed: [{ role: 'app', newName: 'app_restored' }],
-      locked: ['Legacy "x"', 'hashed', 'second_admin'],
-    });
-    await proveCredentials({ server: options.server, reader: { user: 'admin' }, roles: options.roles });
-    expect(await roleNames()).not.toContain('walkback_tmp_1');
+  it('swapRoles gives a role a new password under its old name, and a new name with its old password', async () => {
+    await cluster.query(`ALTER ROLE "Legacy ""x""" VALID UNTIL 'infinity'`);
+    const roles = [
+      { role: 'app', newName: 'app', password: clear.new, oldPassword: clear.old },
+      { role: 'Legacy "x"', newName: 'modern', password: undefined },
+    ];
+    expect((await swapRoles({ ...options, roles })).locked).toEqual(['hashed', 'second_admin']);
+    const proofs = await proveCredentials({ server: options.server, reader: { user: 'admin' }, roles });
+    expect(proofs).toMatchObject([
+      { oldPasswordRefused: true, proof: 'login-attempt' },
+      { oldPasswordRefused: false, proof: 'kept' },
+    ]);
+    const logins = [
+      { user: 'app', password: clear.new },
+      { user: 'modern', password: clear.other },
+    ];
+    for (const login of logins) {
+      await using connection = await connectServer({ ...options.server, ...login });
+      expect(await connection.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    }
   });
+
+  it('swapRoles locks replication roles, and takes the password of every other superuser', async () => {
+    const verifier = computeScramVerifier(clear.other);
+    await cluster.query(`CREATE ROLE standby REPLICATION LOGIN PASSWORD '${verifier}'`);
+    await cluster.query(`ALTER ROLE second_admin PASSWORD '${verifier}'`);
+    expect((await swapRoles(options)).locked).toEqual(['Legacy "x"', 'hashed', 'second_admin', 'standby']);
+    for (const user of ['standby', 'second_admin']) {
+      await expect(connectServer({ ...options.server, user, password: clear.other })).rejects.toMatchObject({
+        code: 'POSTGRES_ACCESS_DENIED',
+      });
+    }
+  });
+
+  it.runIf(installation === installations.at(-1))(
+    'swapRoles comes to the same end wherever the connection breaks, before or after any statement',
+    async () => {
+      const reset = await startResetting(cluster);
+      const roles = [
+        ...options.roles,
+        { role: 'Legacy "x"', newName: 'kept', password: undefined },
+        { role: 'second_admin', newName: 'second_admin', password: clear.other },
+        { role: 'admin', newName: 'admin_restored', password: clear.admin },
+      ];
+      const reader = { user: 'admin_restored', password: clear.admin };
+      await using proxy = await openBreakingProxy(cluster);
+      const ends = new Set<string>();
+      for (const when of ['before', 'after'] as const) {
+        for (let statement = 1; ; statement += 1) {
+          const wanted = { ...options, roles, record: swapRecord() };
+          proxy.breakAt(statement, when);
+          const broken = await swapRoles({ ...wanted, server: { ...options.server, host: proxy.socketDirectory } }).then(
+            () => undefined,
+            (error: unknown) => error,
+          );
+          expect([undefined, 'POSTGRES_UNREACHABLE']).toContain((broken as { code?: string } | undefined)?.code);
+          const swapped = await swapRoles(wanted);
+          await proveCredentials({ server: options.server, reader, roles });
+          ends.add(JSON.stringify([swapped, await reset.state()]));
+          await reset.run();
+          if (broken !== undefined) continue;
+          // Every statement of the swap has been broken by now.
+          expect(statement).toBeGreaterThan(20);
+          break;
+        }
+      }
+      expect([...ends]).toHaveLength(1);
+      await reset[Symbol.asyncDispose]();
+    },
+  );
 
   it('swapRoles refuses when the new password is the old one, and when names clash', async () => {
     const refused = async (roles: SwapRolesOptions['roles'], message: RegExp) => {
@@ -116,7 +158,11 @@ describe.each(installations)('swapRoles on PostgreSQL $version', { timeout: 60_0
     await refused([{ role: 'hashed', newName: 'b', password: clear.old }], /is the old one/);
     await refused([{ role: 'app', newName: 'hashed', password: clear.new }], /exists already/);
     await refused([{ role: 'gone', newName: 'b', password: clear.new }], /does not exist/);
-    await refused([{ role: 'app', newName: 'app', password: clear.new }], /occurs twice/);
+    await refused([{ role: 'app', newName: 'app', password: undefined }], /nothing is to change/);
+    await refused([{ role: 'app', newName: 'app', password: clear.old }], /is the old one/);
+    await refused([{ role: 'hashed', newName: 'b', password: undefined }], /MD5 hash, which a new name makes useless/);
+    await refused([{ role: 'admin', newName: 'b', password: undefined }], /could not log in under its new name/);
+    await refused([...options.roles, { role: 'app', newName: 'c', password: clear.new }], /occurs twice/);
     await refused([{ role: 'app', newName: 'b', password: '' }], /is empty/);
     expect(await roleNames()).toContain('app');
   });
@@ -140,3 +186,46 @@ describe.each(installations)('swapRoles on PostgreSQL $version', { timeout: 60_0
     expect(text).not.toMatch(/SCRAM-SHA-256\$|new-Secret|old-Secret|RENAME/);
   });
 });
+
+/** As a file in the restored directory remembers it. */
+function swapRecord(): SwapRolesOptions['record'] {
+  let isDone = false;
+  return {
+    isDone: async () => isDone,
+    setDone: async () => {
+      isDone = true;
+    },
+  };
+}
+
+interface StoredRole {
+  readonly oid: string;
+  readonly name: string;
+  readonly verifier: string | null;
+  readonly login: boolean;
+}
+
+/** Looks at the roles and puts them back as they were, over a session that has been there from the beginning. */
+async function startResetting(cluster: TestCluster) {
+  await cluster.query('CREATE ROLE resetter SUPERUSER');
+  const session = await connectServer(cluster.connectOptions);
+  await session.query('SET ROLE resetter');
+  const read = () =>
+    session.query<StoredRole>(
+      `SELECT oid::text, rolname AS name, rolpassword AS verifier, rolcanlogin AS login FROM pg_authid WHERE rolname NOT LIKE 'pg\\_%' ORDER BY oid`,
+    );
+  const before = await read();
+  return {
+    /** Names, and whether they can log in and how; new verifiers have a salt of their own each time. */
+    state: async () =>
+      (await read()).map(({ oid, name, verifier, login }) => [oid, name, login, verifier === null ? null : verifier.length]),
+    run: async () => {
+      await session.query(`DROP ROLE IF EXISTS walkback_tmp_1`);
+      for (const { oid, name, verifier, login } of before) {
+        const values = [oid, name, verifier, login];
+        await session.query('UPDATE pg_authid SET rolname = $2, rolpassword = $3, rolcanlogin = $4 WHERE oid = $1::oid', values);
+      }
+    },
+    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+  };
+}

@@ -1,0 +1,58 @@
+/** Activities that retire a source behind a fence, and bring it back. */
+import { join } from 'node:path';
+import { readControlData } from '../postgres/control-data.ts';
+import { majorOfDirectory } from '../postgres/data-directory.ts';
+import { fenceDirectory, liftFence } from '../postgres/fence.ts';
+import { installationFor } from '../postgres/installations.ts';
+import { startServer } from '../postgres/process-control.ts';
+import { serverState } from '../postgres/server-state.ts';
+import { runActivity } from './activity.ts';
+import type { HostDependencies } from './dependencies.ts';
+import { assertPortFree } from './host-inspection.ts';
+import type { BringBackInput, RetirementActivities } from './family-types.ts';
+
+const startTimeoutMs = 10 * 60_000;
+
+/** Makes the part of the host activities that is about retired clusters. */
+export function createRetirementActivities(dependencies: HostDependencies): RetirementActivities {
+  return {
+    retireSource: ({ cluster, restoreId, keepUntil }) =>
+      runActivity(async () => {
+        const { dataDirectory } = dependencies.clusterOf(cluster);
+        const fence = await fenceDirectory(dataDirectory, { restoreId, cluster, fencedAt: new Date().toISOString(), keepUntil });
+        return { dataDirectory, keepUntil: fence.keepUntil };
+      }),
+    liftSourceFence: ({ cluster, restoreId }) =>
+      runActivity(async () => {
+        await liftFence(dependencies.clusterOf(cluster).dataDirectory, restoreId);
+        return null;
+      }),
+    bringBackSource: (input) => runActivity(({ signal }) => bringBack(dependencies, input, signal)),
+  };
+}
+
+/** One that runs was brought back by an attempt before this one. */
+async function bringBack(dependencies: HostDependencies, input: BringBackInput, signal: AbortSignal): Promise<{ dataDirectory: string }> {
+  const { dataDirectory, server, binDirectory } = dependencies.clusterOf(input.cluster);
+  if (!(await serverState(dataDirectory)).running) await assertPortFree(server.port);
+  await liftFence(dataDirectory, input.restoreId);
+  const { systemIdentifier, walSegmentBytes } = await readControlData(dataDirectory);
+  // An agent that was started while the cluster was fenced does not serve it yet.
+  await dependencies.walService.registerCluster({
+    name: input.cluster,
+    dataDirectory,
+    systemIdentifier,
+    archiveUrl: input.archiveUrl,
+    segmentBytes: walSegmentBytes,
+  });
+  const installation = await installationFor(await majorOfDirectory(dataDirectory), dependencies.installations);
+  await startServer({
+    binDirectory: binDirectory ?? installation.binDirectory,
+    dataDirectory,
+    logFile: join(dependencies.stateDirectory, 'log', `${input.cluster}-undo.log`),
+    timeoutMs: startTimeoutMs,
+    until: 'accepting',
+    signal,
+  });
+  return { dataDirectory };
+}
