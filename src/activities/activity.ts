@@ -1,6 +1,5 @@
 /** What every activity has in common: heartbeats, cancellation, errors of the catalogue, and the attempt that it succeeded on. */
-import { activityInfo, Context, heartbeat } from '@temporalio/activity';
-import { activityFailureOf } from '../temporal/failures.ts';
+import { currentCall } from './activity-call.ts';
 import type { ActivityProgress, Attempted } from './types.ts';
 
 /** Often enough that cancellation arrives within seconds, since it comes with the answer to a heartbeat. */
@@ -24,13 +23,11 @@ export interface ActivityStep {
  * (temporal.md, trap 3).
  */
 export async function runActivity<T>(body: (step: ActivityStep) => Promise<T>): Promise<Attempted<T>> {
-  const { attempt, activityId, workflowExecution } = activityInfo();
-  const { cancellationSignal: signal } = Context.current();
+  const { attempt, activityKey, signal, beat, failureOf } = currentCall();
   let progress: ActivityProgress = {};
-  const beat = setInterval(() => heartbeat(progress), heartbeatIntervalMs);
+  const beating = setInterval(() => beat(progress), heartbeatIntervalMs);
   try {
     signal.throwIfAborted();
-    const activityKey = `${workflowExecution?.runId ?? 'none'}/${activityId}`;
     const step: ActivityStep = {
       signal,
       attempt,
@@ -43,8 +40,8 @@ export async function runActivity<T>(body: (step: ActivityStep) => Promise<T>): 
     return { value: await body(step), attempts: attempt };
   } catch (error) {
     signal.throwIfAborted();
-    throw activityFailureOf(error);
+    throw failureOf(error);
   } finally {
-    clearInterval(beat);
+    clearInterval(beating);
   }
 }

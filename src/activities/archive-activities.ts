@@ -1,5 +1,4 @@
 /** Activities that look after an archive: its proof, its window, retention, marks. */
-import { activityInfo } from '@temporalio/activity';
 import { verifyArchive } from '../archive/archive-verification.ts';
 import { markBackup } from '../archive/backup-mark.ts';
 import { pruneArchive } from '../archive/prune-archive.ts';
@@ -10,6 +9,7 @@ import { windowLimitsOfAnswer } from '../domain/archive-window.ts';
 import { boundedPruneReport } from '../domain/prune-report.ts';
 import { backupWorkflowId } from '../domain/workflow-ids.ts';
 import { runActivity } from './activity.ts';
+import { currentCall } from './activity-call.ts';
 import { type ControlDependencies, walArchiveOf } from './dependencies.ts';
 import type { ControlActivities } from './types.ts';
 
@@ -57,6 +57,6 @@ export function createArchiveActivities(dependencies: ControlDependencies): Arch
 }
 
 async function isRestoreRunning(dependencies: ControlDependencies, claim: RestoreClaim): Promise<boolean> {
-  if (claim.namespace === activityInfo().workflowNamespace) return await dependencies.isWorkflowRunning(claim.restoreId);
+  if (claim.namespace === currentCall().namespace) return await dependencies.isWorkflowRunning(claim.restoreId);
   return Date.now() - Date.parse(claim.claimedAt) < foreignClaimHoldsMs;
 }

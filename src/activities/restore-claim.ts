@@ -1,9 +1,9 @@
 /** A restore claims its base backup while it plans, so that retention leaves it and the WAL behind it alone (archive/restore-claims.ts). */
-import { activityInfo } from '@temporalio/activity';
 import { claimBackup, listRemovalMarks, releaseClaim } from '../archive/restore-claims.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import type { RecoveryPlan } from '../domain/recovery-plan.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
+import { currentCall } from './activity-call.ts';
 
 /** Each further plan does without a backup that retention was removing at that moment. */
 const plansMaximum = 50;
@@ -38,8 +38,7 @@ export async function endClaim(openSource: () => ObjectStore, restoreId: string)
 }
 
 async function claim(store: ObjectStore, backup: string, signal: AbortSignal): Promise<void> {
-  const { workflowExecution, workflowNamespace: namespace = '' } = activityInfo();
-  const restoreId = workflowExecution?.workflowId ?? '';
+  const { restoreId, namespace } = currentCall();
   try {
     await claimBackup(store, { restoreId, namespace, backup, claimedAt: new Date().toISOString() }, signal);
   } catch (error) {

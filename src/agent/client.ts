@@ -2,7 +2,15 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { isErrorCode, messageOf, WalkbackError } from '../domain/errors.ts';
-import { type AgentReply, type AgentRequest, type AgentStatus, type PushRequest, replyMaximumBytes, replySchema } from './protocol.ts';
+import {
+  type AgentReply,
+  type AgentRequest,
+  type AgentStatus,
+  type DirectRestoreState,
+  type PushRequest,
+  replyMaximumBytes,
+  replySchema,
+} from './protocol.ts';
 
 /** Longer than the agent itself tries to push. */
 const replyTimeoutMs = 120_000;
@@ -18,6 +26,21 @@ export async function agentStatus(socketPath: string, options: { readonly signal
 export async function pushFile(socketPath: string, file: PushRequest, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
   const reply = await ask(socketPath, { op: 'push', ...file }, options);
   if (reply.result !== 'archived') throw unexpected(socketPath, reply);
+}
+
+/** Begins a restore without Temporal or goes on with it, and tells how far it is. @throws WalkbackError AGENT_UNREACHABLE, or what speaks against it */
+export async function followDirectRestore(
+  socketPath: string,
+  restore: { readonly asker: string; readonly request: Record<string, unknown> },
+): Promise<DirectRestoreState> {
+  const reply = await ask(socketPath, { op: 'restore', ...restore }, {});
+  if (reply.result !== 'restore') throw unexpected(socketPath, reply);
+  return reply.restore;
+}
+
+/** Has such a restore end; following it tells when it has. @throws WalkbackError AGENT_UNREACHABLE, NOT_FOUND */
+export async function cancelDirectRestore(socketPath: string, restoreId: string): Promise<void> {
+  await ask(socketPath, { op: 'cancel-restore', restoreId }, {});
 }
 
 async function ask(socketPath: string, request: AgentRequest, options: { readonly signal?: AbortSignal }): Promise<AgentReply> {

@@ -5,8 +5,8 @@
 import { z } from 'zod';
 import type { ErrorCode } from '../domain/errors.ts';
 
-/** A request is names and paths: more than this is not one of ours. */
-export const requestMaximumBytes = 16 * 1024;
+/** A restore may come with a hundred checks of four thousand characters: more than this is not one of ours. */
+export const requestMaximumBytes = 1024 * 1024;
 /** An answer is at most a status with a few hundred clusters. */
 export const replyMaximumBytes = 1024 * 1024;
 
@@ -15,8 +15,11 @@ const pushRequest = z.object({ op: z.literal('push'), cluster: z.string(), name:
 /** Bring a file of the archive to a path in the pg_wal of a directory being restored. */
 const fetchRequest = z.object({ op: z.literal('fetch'), restoreId: z.string(), name: z.string(), destination: z.string() });
 const statusRequest = z.object({ op: z.literal('status') });
+/** Begin a restore without Temporal or go on with it, and tell how far it is. The asker is the same for as long as somebody follows it. */
+const restoreRequest = z.object({ op: z.literal('restore'), asker: z.string(), request: z.record(z.string(), z.unknown()) });
+const cancelRestoreRequest = z.object({ op: z.literal('cancel-restore'), restoreId: z.string() });
 
-export const requestSchema = z.discriminatedUnion('op', [pushRequest, fetchRequest, statusRequest]);
+export const requestSchema = z.discriminatedUnion('op', [pushRequest, fetchRequest, statusRequest, restoreRequest, cancelRestoreRequest]);
 export type AgentRequest = z.infer<typeof requestSchema>;
 export type PushRequest = Omit<z.infer<typeof pushRequest>, 'op'>;
 
@@ -60,6 +63,28 @@ const statusSchema = z.object({
   restores: z.array(restoreStatusSchema),
 });
 
+const factSchema = z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.string()).readonly()]);
+
+const directRestoreSchema = z.object({
+  restoreId: z.string(),
+  phase: z.string(),
+  summary: z.string(),
+  steps: z.array(z.object({ name: z.string(), milliseconds: z.number(), attempts: z.number() })),
+  activity: z.record(z.string(), z.unknown()),
+  /** Null while it runs. */
+  ended: z
+    .union([
+      z.object({ report: z.record(z.string(), z.unknown()) }),
+      z.object({
+        error: z.object({ code: z.string(), message: z.string(), hint: z.string(), facts: z.record(z.string(), factSchema) }),
+      }),
+    ])
+    .nullable(),
+});
+
+/** Where a restore without Temporal stands. */
+export type DirectRestoreState = z.infer<typeof directRestoreSchema>;
+
 /** Where archiving of one cluster stands. */
 export type ClusterStatus = z.infer<typeof clusterStatusSchema>;
 /** Where the WAL of one restore stands. */
@@ -74,6 +99,8 @@ export const replySchema = z.discriminatedUnion('result', [
   z.object({ result: z.literal('fetched') }),
   z.object({ result: z.literal('absent') }),
   z.object({ result: z.literal('status'), status: statusSchema }),
+  z.object({ result: z.literal('restore'), restore: directRestoreSchema }),
+  z.object({ result: z.literal('cancelled') }),
   z.object({ result: z.literal('error'), code: z.string(), message: z.string(), hint: z.string() }),
 ]);
 export type AgentReply =

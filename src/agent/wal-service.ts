@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import type { AgentLog } from './agent-log.ts';
-import type { AgentReply, AgentRequest, AgentStatus } from './protocol.ts';
+import type { AgentReply, AgentRequest, AgentStatus, DirectRestoreState } from './protocol.ts';
 import type { ArchivingThresholds } from './push/archiving-alarms.ts';
 import { acknowledgementsPathOf } from './push/acknowledgements.ts';
 import { ClusterPusher } from './push/cluster-pusher.ts';
@@ -53,6 +53,12 @@ export interface WalServiceOptions {
   readonly closeGraceMs?: number;
 }
 
+/** Restores that need no Temporal, asked for over the socket. */
+export interface DirectRestoring {
+  readonly follow: (request: Record<string, unknown>, asker: string) => Promise<DirectRestoreState>;
+  readonly cancel: (restoreId: string) => void;
+}
+
 /** The running service. Activities in the same process call it directly; everybody else through the socket (client.ts). */
 export interface WalService extends AsyncDisposable {
   /**
@@ -66,6 +72,8 @@ export interface WalService extends AsyncDisposable {
   /** Ends the restore's downloads and removes what was prefetched. Idempotent. */
   unregisterRestore(restoreId: string): Promise<void>;
   status(): Promise<AgentStatus>;
+  /** Answers from now on who wants to restore without Temporal. */
+  serveRestores(restoring: DirectRestoring): void;
 }
 
 /**
@@ -86,6 +94,7 @@ class SocketWalService implements WalService {
   readonly #clusterFiles: RegistrationFiles<ClusterRegistration>;
   readonly #restoreFiles: RegistrationFiles<RestoreRegistration>;
   #server: SocketServer | undefined;
+  #restoring: DirectRestoring | undefined;
 
   constructor(options: WalServiceOptions) {
     const { stateDirectory, log } = options;
@@ -134,6 +143,10 @@ class SocketWalService implements WalService {
     };
   }
 
+  serveRestores(restoring: DirectRestoring): void {
+    this.#restoring = restoring;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server?.close(this.#options.closeGraceMs ?? closeGraceDefaultMs);
     const stopped = new WalkbackError('CANCELLED', 'The agent is being stopped.');
@@ -146,6 +159,13 @@ class SocketWalService implements WalService {
   async #answer(request: AgentRequest, signal: AbortSignal): Promise<AgentReply> {
     try {
       if (request.op === 'status') return { result: 'status', status: await this.status() };
+      if (request.op === 'restore') {
+        return { result: 'restore', restore: await this.#restorer().follow(request.request, request.asker) };
+      }
+      if (request.op === 'cancel-restore') {
+        this.#restorer().cancel(request.restoreId);
+        return { result: 'cancelled' };
+      }
       if (request.op === 'push') {
         await this.#clusterOf(request.cluster).push(request.name, request.path);
         return { result: 'archived' };
@@ -154,6 +174,12 @@ class SocketWalService implements WalService {
     } catch (error) {
       return failureReply(error);
     }
+  }
+
+  /** An agent serves WAL a moment before it serves anything else. */
+  #restorer(): DirectRestoring {
+    if (this.#restoring !== undefined) return this.#restoring;
+    throw new WalkbackError('AGENT_UNREACHABLE', 'The agent is only just starting.');
   }
 
   #clusterOf(name: string): ClusterPusher {

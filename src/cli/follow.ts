@@ -23,7 +23,7 @@ const pollIntervalMs = 500;
 
 /** Waits for an operation's result and shows its progress meanwhile. A worker that is away for a while does not end the wait. */
 export async function follow<Progress extends Followed, Result extends Pick<Followed, 'steps'>>(
-  handle: OperationHandle<Progress, Result>,
+  handle: Pick<OperationHandle<Progress, Result>, 'result' | 'progress'>,
   output: Output,
 ): Promise<Result> {
   const ended = new AbortController();
@@ -44,7 +44,7 @@ export async function noteMissingWorker(client: Pick<WalkbackClient, 'hasWorker'
 }
 
 async function showProgress<Progress extends Followed>(
-  handle: OperationHandle<Progress, unknown>,
+  handle: Pick<OperationHandle<Progress, unknown>, 'progress'>,
   shown: PhaseLines,
   ended: AbortSignal,
 ): Promise<void> {

@@ -12,6 +12,11 @@ export function restoreWorkflowId(host: string, dataDirectory: string): string {
   );
 }
 
+/** A restore that no workflow runs: nobody else takes what it has marked for its own. */
+export function directRestoreId(host: string, dataDirectory: string): string {
+  return `direct-${restoreWorkflowId(host, dataDirectory)}`;
+}
+
 /** One base backup a cluster, by whomever it is asked for. */
 export function backupWorkflowId(cluster: string): string {
   return `backup/${cluster}`;

@@ -8,16 +8,22 @@ import { join } from 'node:path';
 import type { HostCluster } from '../activities/dependencies.ts';
 import { DirectoryLeases } from '../activities/directory-leases.ts';
 import { HeldBackups } from '../activities/held-backups.ts';
+import { createControlActivities } from '../activities/control-activities.ts';
 import { createHostActivities } from '../activities/host-activities.ts';
+import type { HostActivities } from '../activities/types.ts';
 import { RestoredClusters } from '../agent/restored-clusters.ts';
 import { startWalService, type WalService } from '../agent/wal-service.ts';
+import type { ObjectCipher } from '../archive/encryption/cipher.ts';
 import { createWalArchive } from '../archive/wal-archive.ts';
 import { archiveUrlOf, type ClusterConfiguration, clusterOf, type Configuration } from '../config/configuration.ts';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
+import type { RestoreRequest } from '../domain/restore-request.ts';
 import { hostTaskQueue } from '../domain/task-queues.ts';
 import { readControlData } from '../postgres/control-data.ts';
 import { readFence } from '../postgres/fence.ts';
+import type { DirectRestores } from './direct-restores.ts';
 import type { ProcessLog } from './log.ts';
+import { controlArchives } from './archives.ts';
 import { openCipher } from './cipher.ts';
 import { OpenStores } from './stores.ts';
 import { runTemporalWorker } from './temporal-worker.ts';
@@ -81,6 +87,11 @@ export async function runAgent({ loaded, log, signal, onReady }: RunProcessOptio
     diskMarginBytes: host.freeDiskMarginMib * mebibyte,
     operatingSystemUser: userInfo().username,
   });
+  await using direct = await openDirectRestores({ configuration, hostId: host.id, host: activities, stores, cipher, log, signal });
+  walService.serveRestores({
+    follow: (request, asker) => direct.follow(request as unknown as RestoreRequest, asker),
+    cancel: (restoreId) => direct.cancel(restoreId),
+  });
   log.info({ socket: host.socket, clusters: configuration.clusters.map((cluster) => cluster.name) }, 'The WAL service answers.');
   await runTemporalWorker({
     temporal: configuration.temporal.profile === undefined ? {} : { profile: configuration.temporal.profile },
@@ -89,6 +100,23 @@ export async function runAgent({ loaded, log, signal, onReady }: RunProcessOptio
     signal,
     onReady,
   });
+}
+
+/** The day Temporal's own database has to be restored, this agent does it by itself. */
+async function openDirectRestores(parts: {
+  readonly configuration: Configuration;
+  readonly hostId: string;
+  readonly host: HostActivities;
+  readonly stores: OpenStores;
+  readonly cipher: ObjectCipher | undefined;
+  readonly log: ProcessLog;
+  readonly signal: AbortSignal;
+}): Promise<DirectRestores> {
+  const { configuration, hostId, host, stores, cipher, log, signal } = parts;
+  const { DirectRestores } = await import('./direct-restores.ts');
+  // Only retention asks whether a workflow runs, and it is a worker's.
+  const control = createControlActivities({ ...controlArchives(configuration, stores), isWorkflowRunning: async () => true, cipher });
+  return new DirectRestores({ hostId, directory: join(configuration.host.stateDirectory, 'direct'), control, host, log, signal });
 }
 
 /** PostgreSQL refuses to run as root, and files written by root could not be read by it. */

@@ -2,17 +2,16 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { createControlActivities } from '../activities/control-activities.ts';
-import { archivesOf, archiveUrlForNewCluster, archiveUrlOf, clusterOf, type Configuration } from '../config/configuration.ts';
 import type { LoadedConfiguration } from '../config/load.ts';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { type Connection, WorkflowNotFoundError } from '@temporalio/client';
 import { connectTemporal, type TemporalSettings } from '../temporal/connection.ts';
 import { registerSearchAttributes } from '../temporal/search-attributes.ts';
 import type { ProcessLog } from './log.ts';
+import { controlArchives } from './archives.ts';
 import { openCipher } from './cipher.ts';
 import { OpenStores } from './stores.ts';
 import { runTemporalWorker } from './temporal-worker.ts';
-import type { ClusterPlace } from '../activities/types.ts';
 
 /** How the process runs. */
 export interface RunProcessOptions {
@@ -33,10 +32,7 @@ export async function runWorker({ loaded, log, signal, onReady }: RunProcessOpti
   const { profile } = configuration.temporal;
   const temporal: TemporalSettings = profile === undefined ? {} : { profile };
   const activities = createControlActivities({
-    locateCluster: (cluster) => placeOf(configuration, cluster),
-    configuredClusters: () => archivesOf(configuration),
-    archiveUrlForNewCluster: (source, name) => archiveUrlForNewCluster(configuration, source, name),
-    openStore: (url) => stores.open(url),
+    ...controlArchives(configuration, stores),
     isWorkflowRunning: (workflowId) => isWorkflowRunning(temporal, workflowId),
     cipher,
   });
@@ -75,18 +71,6 @@ async function prepareNamespace(temporal: TemporalSettings, log: ProcessLog): Pr
   } catch (error) {
     log.warn({ reason: messageOf(error) }, 'The search attributes could not be registered.');
   }
-}
-
-function placeOf(configuration: Configuration, name: string): ClusterPlace {
-  const cluster = clusterOf(configuration, name);
-  const host = cluster.host ?? configuration.host.id;
-  if (host === undefined) {
-    throw new WalkbackError('INVALID_CONFIGURATION', `Nothing says on which host the cluster "${name}" runs.`, {
-      hint: `Set clusters.${name}.host in walkback.yaml.`,
-    });
-  }
-  const { port } = cluster;
-  return { cluster: name, host, port, archiveUrl: archiveUrlOf(configuration, name), adminRole: cluster.user, database: cluster.database };
 }
 
 /** A published package carries a bundle made by its build; the source tree is bundled at the start. */

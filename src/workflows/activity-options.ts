@@ -2,20 +2,28 @@
  * Every timeout and retry of every activity, in one table. `startToClose` bounds one attempt; `heartbeat` finds a dead worker and carries
  * cancellation; `scheduleToStart` on a host's queue answers "is anyone there?" and is never retried by the server.
  */
-import { type ActivityOptions, proxyActivities, type RetryPolicy } from '@temporalio/workflow';
+import { type ActivityOptions, proxyActivities } from '@temporalio/workflow';
 import type { ControlActivities, HostActivities } from '../activities/types.ts';
 
+/** How a step is tried again; times in milliseconds. */
+export interface StepRetry {
+  readonly initialInterval: number;
+  readonly backoffCoefficient: number;
+  readonly maximumInterval: number;
+  readonly maximumAttempts: number;
+}
+
 /** Tries again for as long as the error is one that may pass; the catalogue in domain/errors.ts says which those are. */
-const patientRetry: RetryPolicy = {
-  initialInterval: '1s',
+const patientRetry: StepRetry = {
+  initialInterval: 1000,
   backoffCoefficient: 2,
-  maximumInterval: '30 seconds',
+  maximumInterval: 30_000,
   maximumAttempts: 100,
 };
-const briefRetry: RetryPolicy = {
-  initialInterval: '500ms',
+const briefRetry: StepRetry = {
+  initialInterval: 500,
   backoffCoefficient: 2,
-  maximumInterval: '5 seconds',
+  maximumInterval: 5000,
   maximumAttempts: 5,
 };
 
@@ -79,6 +87,12 @@ const host = {
   restartSource: { ...onHost, startToCloseTimeout: '30 minutes' },
   proveArchiving: { ...onHost, startToCloseTimeout: '10 minutes' },
 } satisfies Record<keyof HostActivities, ActivityOptions>;
+
+/** How an activity is tried again, whoever runs it. */
+export function retryOf(activity: keyof ControlActivities | keyof HostActivities): StepRetry {
+  const table: Readonly<Record<string, { readonly retry?: unknown }>> = { ...control, ...host };
+  return table[activity]?.retry as StepRetry;
+}
 
 /** An activity, called with a summary that the Temporal UI shows on its row. */
 export type Summarized<T> = {

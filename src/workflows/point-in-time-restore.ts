@@ -2,15 +2,14 @@
  * The main job: a cluster comes back as it was at an instant, as a new cluster with credentials of its own. Read it top to bottom: each step
  * is one activity that may be retried; what happens next is decided here, on values.
  */
-import { CancellationScope, isCancellation, setHandler, workflowInfo } from '@temporalio/workflow';
+import { setHandler } from '@temporalio/workflow';
 import type { PlannedRestore, RestoreJob } from '../activities/types.ts';
 import type { SourceProof } from '../domain/early-end.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import type { CheckReport, LandingReport } from '../domain/landing-report.ts';
 import { describeTarget, type RecoveryTarget } from '../domain/recovery-target.ts';
 import { type CompleteRestoreRequest, completeRestoreRequest } from '../domain/restore-request.ts';
-import { hostTaskQueue } from '../domain/task-queues.ts';
-import { controlActivities, hostActivities } from './activity-options.ts';
+import type { hostActivities } from './activity-options.ts';
 import type { RestoreRequest } from './contract.ts';
 import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
 import { DecisionDesk } from './decision-desk.ts';
@@ -21,10 +20,12 @@ import { restoreProgress } from './restore-messages.ts';
 import { renderRestoreDetails } from './render-details.ts';
 import { liftSourceFence, retireSource } from './retire-source.ts';
 import { RestoreSteps } from './restore-steps.ts';
+import type { Desk, RestoreWorld } from './restore-world.ts';
+import { temporalWorld } from './temporal-world.ts';
 
 /** Restores a cluster to a target; the result is the landing report. Fails with a code of domain/errors.ts as the failure's type. */
 export async function pointInTimeRestore(input: RestoreRequest): Promise<LandingReport> {
-  const steps = new RestoreSteps((state, landing) => renderRestoreDetails(input, state, landing));
+  const steps = new RestoreSteps(temporalWorld(), (state, landing) => renderRestoreDetails(input, state, landing));
   setHandler(restoreProgress, () => steps.state, { description: 'Where the restore stands, and the steps done' });
   const desk = new DecisionDesk(() => steps.state.phase);
   return await failingAsApplicationFailure(() => restore(input, steps, desk));
@@ -32,11 +33,12 @@ export async function pointInTimeRestore(input: RestoreRequest): Promise<Landing
 
 type Steps = RestoreSteps;
 
-async function restore(input: RestoreRequest, steps: Steps, desk: DecisionDesk): Promise<LandingReport> {
+/** The story of a restore, whoever runs it. */
+export async function restore(input: RestoreRequest, steps: Steps, desk: Desk): Promise<LandingReport> {
   const startedMs = Date.now();
-  const control = controlActivities();
+  const { control } = steps.world;
   const request = completeRestoreRequest(input, new Date());
-  const host = hostActivities(hostTaskQueue(request.host), request);
+  const host = steps.world.host(request.host, request);
 
   const first = await steps.run('plan', `Plan a restore of ${request.cluster} to ${describeTarget(request.target)}`, (summary) =>
     control.planRestore(summary, { request }),
@@ -86,7 +88,12 @@ async function restore(input: RestoreRequest, steps: Steps, desk: DecisionDesk):
     return last;
   } catch (error) {
     hostIsGivenUp();
-    throw await abandon(error, { host, steps, job, giveBackSource: () => liftSourceFence(request, first.source, job.restoreId) });
+    throw await abandon(error, {
+      host,
+      steps,
+      job,
+      giveBackSource: () => liftSourceFence(request, { place: first.source, restoreId: job.restoreId, steps }),
+    });
   }
 }
 
@@ -100,30 +107,30 @@ async function protectAndStore(
 
 /** Up to the end of this nothing is made. What the check takes on the host, a name and a port, is given back when the restore goes no further. */
 async function claimAndProve(request: CompleteRestoreRequest, first: PlannedRestore, steps: Steps): Promise<Goal> {
-  const host = hostActivities(hostTaskQueue(request.host));
-  const claim = jobOf(request, first);
+  const host = steps.world.host(request.host);
+  const claim = jobOf(steps.world, request, first);
   let isClaimed = false;
   try {
     await steps
       .run('check-host', `Check ${request.dataDirectory} and port ${request.port} on ${request.host}`, (summary) =>
         host.checkHost(summary, { request, job: claim }),
       )
-      .catch(rethrowWithHost(request.host));
+      .catch(rethrowWithHost(steps.world, request.host));
     isClaimed = true;
     const sourceProof = await closeSourceWal(request, first, steps);
     const planned = await steps.run('prove-wal', 'Prove by listing that every WAL file is in the archive', (summary) =>
-      controlActivities().planRestore(summary, sourceProof === undefined ? { request } : { request, sourceProof }),
+      steps.world.control.planRestore(summary, sourceProof === undefined ? { request } : { request, sourceProof }),
     );
-    return { sourceProof, job: jobOf(request, planned) };
+    return { sourceProof, job: jobOf(steps.world, request, planned) };
   } catch (error) {
-    if (isClaimed || isCancellation(error)) await giveBack(host, claim);
+    if (isClaimed || steps.world.isCancellation(error)) await giveBack(host, claim, steps);
     throw error;
   }
 }
 
-async function giveBack(host: ReturnType<typeof hostActivities>, claim: RestoreJob): Promise<void> {
+async function giveBack(host: ReturnType<typeof hostActivities>, claim: RestoreJob, steps: Steps): Promise<void> {
   try {
-    await CancellationScope.nonCancellable(() => host.releaseClaim(`Give back the name ${claim.name} and port ${claim.port}`, claim));
+    await steps.world.uncancelled(() => host.releaseClaim(`Give back the name ${claim.name} and port ${claim.port}`, claim));
   } catch {
     // The host does not answer: its claim stays until a restore into the same directory takes it over. Why this restore ends is told instead.
   }
@@ -133,21 +140,21 @@ async function giveBack(host: ReturnType<typeof hostActivities>, claim: RestoreJ
 async function closeSourceWal(request: CompleteRestoreRequest, planned: PlannedRestore, steps: Steps): Promise<SourceProof | undefined> {
   if (request.source === 'leave') return undefined;
   const { cluster, archiveUrl, host } = planned.source;
-  const source = hostActivities(hostTaskQueue(host));
+  const source = steps.world.host(host);
   if (request.source === 'salvage') {
     const { systemIdentifier } = planned.plan.backup;
     return await steps
       .run('salvage-source', `Bring the WAL that ${cluster} has left on ${host} into the archive`, (summary) =>
         source.salvageSource(summary, { cluster, archiveUrl, target: request.target, systemIdentifier }),
       )
-      .catch(rethrowWithHost(host));
+      .catch(rethrowWithHost(steps.world, host));
   }
   if (request.source === 'stop') {
     return await steps
       .run('stop-source', `Stop ${cluster} on ${host}`, (summary) =>
         source.stopSource(summary, { cluster, archiveUrl, target: request.target }),
       )
-      .catch(rethrowWithHost(host));
+      .catch(rethrowWithHost(steps.world, host));
   }
   try {
     return await steps.run('flush-source', `Make ${cluster} close its WAL segment, and wait until it is archived`, (summary) =>
@@ -155,7 +162,7 @@ async function closeSourceWal(request: CompleteRestoreRequest, planned: PlannedR
     );
   } catch (error) {
     // By the source's own clock or position there is nothing yet to restore to: no archive will change that.
-    if (isCancellation(error) || walkbackErrorOf(error).code === 'TARGET_IN_FUTURE') throw error;
+    if (steps.world.isCancellation(error) || walkbackErrorOf(error).code === 'TARGET_IN_FUTURE') throw error;
     steps.enter(
       'flush-source',
       `${cluster} could not close its WAL: ${walkbackErrorOf(error, host).message} Going on with what is archived.`,
@@ -176,9 +183,9 @@ async function planAgain(
   const sourceProof =
     request.source === 'stop' || request.source === 'salvage' ? again.goal.sourceProof : await closeSourceWal(later, again.first, steps);
   const planned = await steps.run('prove-wal', `Prove the WAL from ${backup.name} to ${describeTarget(again.target)}`, (summary) =>
-    controlActivities().planRestore(summary, sourceProof === undefined ? { request: later } : { request: later, sourceProof }),
+    steps.world.control.planRestore(summary, sourceProof === undefined ? { request: later } : { request: later, sourceProof }),
   );
-  return { sourceProof, job: jobOf(later, planned) };
+  return { sourceProof, job: jobOf(steps.world, later, planned) };
 }
 
 /** Whatever went wrong: PostgreSQL is stopped, the directory kept and unbootable, and both named in the error. */
@@ -187,8 +194,8 @@ async function abandon(
   context: { host: ReturnType<typeof hostActivities>; steps: Steps; job: RestoreJob; giveBackSource: () => Promise<string> },
 ): Promise<unknown> {
   const { host, steps, job, giveBackSource } = context;
-  const reason = isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, hostOf(job)).message;
-  const left = await CancellationScope.nonCancellable(async () => {
+  const reason = steps.world.isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, hostOf(job)).message;
+  const left = await steps.world.uncancelled(async () => {
     try {
       const { kept } = await steps.run('abandon', `Stop ${job.name} and keep ${job.dataDirectory}`, (summary) =>
         host.abandonRestore(summary, { job, reason }),
@@ -200,10 +207,10 @@ async function abandon(
       return `The data directory ${job.dataDirectory} could not be closed: ${walkbackErrorOf(problem, hostOf(job)).message} Look at it before anything else.`;
     }
   });
-  const source = await CancellationScope.nonCancellable(giveBackSource);
+  const source = await steps.world.uncancelled(giveBackSource);
   const sentence = `${left}${source}`;
   steps.enter('failed', `${reason} ${sentence}`);
-  if (isCancellation(error)) return error;
+  if (steps.world.isCancellation(error)) return error;
   const original = walkbackErrorOf(error, hostOf(job));
   return new WalkbackError(original.code, `${original.message} ${sentence}`, {
     hint: original.hint,
@@ -211,21 +218,20 @@ async function abandon(
   });
 }
 
-function jobOf(request: CompleteRestoreRequest, planned: PlannedRestore): RestoreJob {
-  const { workflowId, runId } = workflowInfo();
+function jobOf({ restoreId, runId }: RestoreWorld, request: CompleteRestoreRequest, planned: PlannedRestore): RestoreJob {
   const { cluster, name, dataDirectory, port, target, timeline, atTarget } = request;
   const { archiveUrl, adminRole, database } = planned.source;
   const place = { archiveUrl, childArchiveUrl: planned.childArchiveUrl, adminRole, database };
-  return { restoreId: workflowId, runId, cluster, name, dataDirectory, port, ...place, target, timeline, atTarget, plan: planned.plan };
+  return { restoreId, runId, cluster, name, dataDirectory, port, ...place, target, timeline, atTarget, plan: planned.plan };
 }
 
 function hostOf(job: RestoreJob): string {
   return job.restoreId.split('/')[1] ?? job.restoreId;
 }
 
-function rethrowWithHost(host: string): (error: unknown) => never {
+function rethrowWithHost(world: RestoreWorld, host: string): (error: unknown) => never {
   return (error) => {
-    throw isCancellation(error) ? error : walkbackErrorOf(error, host);
+    throw world.isCancellation(error) ? error : walkbackErrorOf(error, host);
   };
 }
 

@@ -1,5 +1,4 @@
 /** From a fetched base backup to a promoted server: start, await, and when recovery pauses or ends before the target, decide. */
-import { sleep } from '@temporalio/workflow';
 import type { Landing, RecoveryOutcome, RestoreJob } from '../activities/types.ts';
 import { classifyEarlyEnd, type EarlyEndVerdict, type SourceProof } from '../domain/early-end.ts';
 import { WalkbackError } from '../domain/errors.ts';
@@ -8,10 +7,10 @@ import type { InsufficientSetting } from '../domain/recovery-events.ts';
 import { describeTarget, type RecoveryTarget } from '../domain/recovery-target.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import type { hostActivities } from './activity-options.ts';
-import type { RestorePhase } from './contract.ts';
-import type { Decision, DecisionDesk } from './decision-desk.ts';
+import type { Decision } from './decision-desk.ts';
 import { type EarlyEnd, landed, mergeLandings, type Recovered } from './recovered.ts';
-import type { StepRecorder } from './step-recorder.ts';
+import type { RestoreSteps } from './restore-steps.ts';
+import type { Desk } from './restore-world.ts';
 
 /** How often PostgreSQL may be started on one directory before the restore is given up: kill -9, a store outage, a full disk, decisions. */
 const recoveryStartsMaximum = 20;
@@ -27,9 +26,9 @@ export interface Goal {
 /** What recovery needs. */
 export interface RecoveryContext {
   readonly host: ReturnType<typeof hostActivities>;
-  readonly steps: StepRecorder<RestorePhase>;
+  readonly steps: RestoreSteps;
   readonly request: CompleteRestoreRequest;
-  readonly desk: DecisionDesk;
+  readonly desk: Desk;
   /** Plans anew from the same base backup, with the WAL that is archived by now. */
   readonly replan: (target: RecoveryTarget) => Promise<Goal>;
 }
@@ -51,7 +50,7 @@ export async function recoverToTarget(context: RecoveryContext, first: Goal): Pr
     const outcome = await startAndAwait(context, goal.job, { startNumber, dropTarget: earlyEnd !== undefined });
     if (outcome.kind === 'interrupted') {
       lastInterruption = outcome.reason;
-      await pauseBeforeStart(startNumber, outcome.reason);
+      await pauseBeforeStart(context, startNumber, outcome.reason);
       continue;
     }
     next = await afterOutcome(context, outcome, { goal, earlyEnd, startNumber });
@@ -101,10 +100,9 @@ async function startAndAwait(
   );
 }
 
-async function pauseBeforeStart(startNumber: number, reason: string): Promise<void> {
-  await sleep(Math.min(restartDelayFirstMs * 2 ** (startNumber - 1), restartDelayMaximumMs), {
-    summary: `Start again: ${reason}`.slice(0, 200),
-  });
+async function pauseBeforeStart({ steps }: RecoveryContext, startNumber: number, reason: string): Promise<void> {
+  const delayMs = Math.min(restartDelayFirstMs * 2 ** (startNumber - 1), restartDelayMaximumMs);
+  await steps.world.sleep(delayMs, `Start again: ${reason}`);
 }
 
 /** Replay waits, or has ended, until the setting is as high as on the source (manual, section 27.4.3). */

@@ -1,9 +1,7 @@
 /** The landing report of a restore: put together from its steps, and stored in the restored cluster's archive. */
-import { CancellationScope } from '@temporalio/workflow';
 import type { OpenedCluster, RestoreJob } from '../activities/types.ts';
 import type { CheckReport, LandingReport } from '../domain/landing-report.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
-import { controlActivities } from './activity-options.ts';
 import { walkbackErrorOf } from './failures.ts';
 import type { Recovered } from './recovered.ts';
 import type { RestoreSteps } from './restore-steps.ts';
@@ -66,10 +64,10 @@ export async function storeReport(
 ): Promise<LandingReport> {
   const { view, walSegmentBytes } = job.plan;
   const wal = { view, segmentBytes: walSegmentBytes };
-  return await CancellationScope.nonCancellable(async () => {
+  return await steps.world.uncancelled(async () => {
     try {
       const stored = await steps.run('report', 'Store the landing report in the archive', (summary) =>
-        controlActivities().storeLandingReport(summary, { archiveUrl: report.archive, report, wal }),
+        steps.world.control.storeLandingReport(summary, { archiveUrl: report.archive, report, wal }),
       );
       // Workers of before gave nothing back.
       return stored ?? report;

@@ -1,28 +1,30 @@
 /** The steps of a restore: one whose host does not answer waits for a person, since a data directory cannot move to another host. */
-import { isCancellation } from '@temporalio/workflow';
 import type { Attempted } from '../activities/types.ts';
 import type { LandingReport } from '../domain/landing-report.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import type { RestorePhase } from './contract.ts';
-import type { DecisionDesk } from './decision-desk.ts';
 import { walkbackErrorOf } from './failures.ts';
+import type { Desk, RestoreWorld } from './restore-world.ts';
 import { StepRecorder, type StepState } from './step-recorder.ts';
 
 /** Where a restore whose host is gone turns for a decision. */
 interface HostWait {
   readonly request: CompleteRestoreRequest;
-  readonly desk: DecisionDesk;
+  readonly desk: Desk;
 }
 
 /** Remembers the steps of one restore. */
 export class RestoreSteps extends StepRecorder<RestorePhase> {
+  /** Who runs the steps. */
+  readonly world: RestoreWorld;
   readonly #landing: { report: LandingReport | undefined };
   #hostWait: HostWait | undefined;
 
   /** @param render what the Temporal UI shows; it gets the landing report once there is one */
-  constructor(render: (state: StepState<RestorePhase>, landing: LandingReport | undefined) => string) {
+  constructor(world: RestoreWorld, render: (state: StepState<RestorePhase>, landing: LandingReport | undefined) => string) {
     const landing: { report: LandingReport | undefined } = { report: undefined };
-    super('plan', (state) => render(state, landing.report));
+    super('plan', (state) => render(state, landing.report), world.display);
+    this.world = world;
     this.#landing = landing;
   }
 
@@ -46,7 +48,7 @@ export class RestoreSteps extends StepRecorder<RestorePhase> {
       try {
         return await super.run(phase, summary, activity);
       } catch (error) {
-        if (this.#hostWait === undefined || isCancellation(error) || !isHostGone(error, this.#hostWait)) throw error;
+        if (this.#hostWait === undefined || this.world.isCancellation(error) || !isHostGone(error, this.#hostWait)) throw error;
         await this.#askAboutHost(phase, this.#hostWait);
       }
     }

@@ -2,18 +2,20 @@
 import type { ClusterPlace } from '../activities/types.ts';
 import type { RetiredSource } from '../domain/landing-report.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
-import { hostTaskQueue } from '../domain/task-queues.ts';
-import { hostActivities } from './activity-options.ts';
 import { walkbackErrorOf } from './failures.ts';
 import type { RestoreSteps } from './restore-steps.ts';
 
 const hourMs = 3_600_000;
 
+/** Which source, and for which restore. */
+interface Retirement {
+  readonly place: ClusterPlace;
+  readonly restoreId: string;
+  readonly steps: RestoreSteps;
+}
+
 /** Retires the source when the request says so; it is stopped by then. */
-export async function retireSource(
-  { retireHours }: CompleteRestoreRequest,
-  context: { readonly place: ClusterPlace; readonly restoreId: string; readonly steps: RestoreSteps },
-): Promise<RetiredSource | null> {
+export async function retireSource({ retireHours }: CompleteRestoreRequest, context: Retirement): Promise<RetiredSource | null> {
   if (retireHours === undefined) return null;
   const { place, restoreId, steps } = context;
   const { cluster, host } = place;
@@ -21,17 +23,18 @@ export async function retireSource(
   const fenced = await steps.run(
     'retire-source',
     `Put a fence around ${cluster} on ${host}, so that nobody starts it by accident`,
-    (summary) => hostActivities(hostTaskQueue(host)).retireSource(summary, { cluster, restoreId, keepUntil }),
+    (summary) => steps.world.host(host).retireSource(summary, { cluster, restoreId, keepUntil }),
   );
   return { cluster, host, ...fenced };
 }
 
 /** @returns a sentence for the error, with a space before it; empty when there is no fence */
-export async function liftSourceFence({ retireHours }: CompleteRestoreRequest, place: ClusterPlace, restoreId: string): Promise<string> {
+export async function liftSourceFence({ retireHours }: CompleteRestoreRequest, context: Retirement): Promise<string> {
   if (retireHours === undefined) return '';
+  const { place, restoreId, steps } = context;
   const { cluster, host } = place;
   try {
-    await hostActivities(hostTaskQueue(host)).liftSourceFence(`Lift the fence around ${cluster}`, { cluster, restoreId });
+    await steps.world.host(host).liftSourceFence(`Lift the fence around ${cluster}`, { cluster, restoreId });
     return ` ${cluster} on ${host} is stopped and can be started again.`;
   } catch (error) {
     return ` The fence around ${cluster} on ${host} could not be lifted: ${walkbackErrorOf(error, host).message} \`walkback undo ${restoreId} --cluster ${cluster}\` does it.`;

@@ -15,14 +15,29 @@ export interface StepState<Phase extends string> {
   readonly steps: readonly StepReport[];
 }
 
+/** Where people look. */
+export interface StepDisplay {
+  phase(phase: string): void;
+  /** @param markdown what the workflow's page shows */
+  details(markdown: string): void;
+}
+
+/** The page of a workflow in the Temporal UI. */
+export const temporalDisplay: StepDisplay = {
+  phase: (phase) => upsertSearchAttributes([{ key: phaseKey, value: phase }]),
+  details: (markdown) => setCurrentDetails(markdown),
+};
+
 /** Remembers the steps of one workflow run. */
 export class StepRecorder<Phase extends string> {
   readonly #render: (state: StepState<Phase>) => string;
+  readonly #display: StepDisplay;
   #state: StepState<Phase>;
 
   /** @param render what the Temporal UI shows as current details, in Markdown */
-  constructor(first: Phase, render: (state: StepState<Phase>) => string) {
+  constructor(first: Phase, render: (state: StepState<Phase>) => string, display: StepDisplay = temporalDisplay) {
     this.#render = render;
+    this.#display = display;
     this.#state = { phase: first, summary: '', waitingFor: null, steps: [] };
   }
 
@@ -43,12 +58,12 @@ export class StepRecorder<Phase extends string> {
   /** Enters a phase; `waitingFor` says which decision a person has to make. */
   enter(phase: Phase, summary: string, waitingFor: string | null = null): void {
     this.#state = { ...this.#state, phase, summary, waitingFor };
-    upsertSearchAttributes([{ key: phaseKey, value: phase }]);
+    this.#display.phase(phase);
     this.show();
   }
 
   /** Brings the current details up to date. */
   show(): void {
-    setCurrentDetails(this.#render(this.#state));
+    this.#display.details(this.#render(this.#state));
   }
 }

@@ -37,6 +37,7 @@ interface RestoreOptions extends CommonOptions {
   readonly retire?: number;
   readonly agentCheck: boolean;
   readonly wait: boolean;
+  readonly direct?: boolean;
 }
 
 const restoreExamples = `
@@ -93,6 +94,7 @@ export function addRestoreCommands(program: Command): void {
     .option('--protect', 'take a first base backup of the restored cluster once it is open')
     .option('--no-agent-check', 'start it even when no agent answers on the host; it then has half a minute to come up')
     .option('--no-wait', 'only start it, and print its id')
+    .option('--direct', 'have the agent of this host restore by itself, without Temporal: the day its own database has to be restored')
     .addHelpText('after', restoreExamples)
     .action(async (cluster: string, _options: object, command: Command) => restore(cluster, optionsOf<RestoreOptions>(command)));
   program
@@ -121,6 +123,7 @@ async function restore(cluster: string, options: RestoreOptions): Promise<void> 
     options,
     host: options.host ?? hostOf(loaded.configuration, clusterOf(loaded.configuration, cluster)),
   });
+  if (options.direct === true) return await restoreWithoutTemporal(loaded.configuration, request, { output, options });
   await withClient(loaded, async (client) => {
     if (options.plan === true) return await tellPlan(client, request, output);
     const handle = await client.startRestore(request, { requireAgent: options.agentCheck });
@@ -129,6 +132,18 @@ async function restore(cluster: string, options: RestoreOptions): Promise<void> 
     if (!options.wait) return output.answer({ ok: true, workflowId: handle.workflowId }, handle.workflowId);
     await answerReport(handle, output);
   });
+}
+
+async function restoreWithoutTemporal(
+  { host }: Configuration,
+  request: RestoreRequest,
+  { output, options }: { readonly output: Output; readonly options: RestoreOptions },
+): Promise<void> {
+  if (!options.wait)
+    throw new WalkbackError('INVALID_REQUEST', '--direct and --no-wait do not go together: only this command tells how it goes.');
+  const { restoreDirectly } = await import('../direct-restore.ts');
+  const report = await restoreDirectly(host.socket, request, output);
+  output.answer({ ok: true, workflowId: report.restoreId, report }, renderLandingReport(report));
 }
 
 function requestOf(parts: { cluster: string; target: RestoreRequest['target']; options: RestoreOptions; host: string }): RestoreRequest {

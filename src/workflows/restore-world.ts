@@ -1,0 +1,28 @@
+/** What the story of a restore needs of whoever runs it: Temporal, or an agent that does without. */
+import type { ControlActivities, HostActivities } from '../activities/types.ts';
+import type { DecisionReport } from '../domain/landing-report.ts';
+import type { Summarized } from './activity-options.ts';
+import type { Decision, Question } from './decision-desk.ts';
+import type { StepDisplay } from './step-recorder.ts';
+
+/** Runs activities, and lets people see how far it is. */
+export interface RestoreWorld {
+  /** The same for every run into one data directory of one host. */
+  readonly restoreId: string;
+  readonly runId: string;
+  readonly control: Summarized<ControlActivities>;
+  host(host: string, options?: { readonly hostReturnsWithinMinutes?: number }): Summarized<HostActivities>;
+  isCancellation(error: unknown): boolean;
+  /** Runs to its end whether the restore is cancelled or not. */
+  uncancelled<T>(work: () => Promise<T>): Promise<T>;
+  sleep(milliseconds: number, why: string): Promise<void>;
+  readonly display: StepDisplay;
+}
+
+/** Where a restore that waits asks for a decision. */
+export interface Desk {
+  /** All decisions so far. */
+  readonly decisions: readonly DecisionReport[];
+  /** @throws WalkbackError ABORTED */
+  ask(question: Question, withinMinutes: number | undefined): Promise<Decision>;
+}

@@ -1,0 +1,23 @@
+/** The world of a restore that Temporal runs. */
+import { CancellationScope, isCancellation, sleep, workflowInfo } from '@temporalio/workflow';
+import { hostTaskQueue } from '../domain/task-queues.ts';
+import { controlActivities, hostActivities } from './activity-options.ts';
+import type { RestoreWorld } from './restore-world.ts';
+import { temporalDisplay } from './step-recorder.ts';
+
+/** Of this workflow run. */
+export function temporalWorld(): RestoreWorld {
+  const { workflowId, runId } = workflowInfo();
+  return {
+    restoreId: workflowId,
+    runId,
+    control: controlActivities(),
+    host: (host, options) => hostActivities(hostTaskQueue(host), options),
+    isCancellation,
+    uncancelled: (work) => CancellationScope.nonCancellable(work),
+    sleep: (milliseconds, why) => sleep(milliseconds, { summary: why.slice(0, summaryMaximumLength) }),
+    display: temporalDisplay,
+  };
+}
+
+const summaryMaximumLength = 200;

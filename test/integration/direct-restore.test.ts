@@ -1,0 +1,145 @@
+/** `walkback restore --direct`: there is no Temporal any more, and the agent restores by itself. Same story, same report, and it goes on after kill -9. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { agentStatus } from '../../src/agent/client.ts';
+import { demoCluster } from '../../src/demo/demo-site.ts';
+import { freePort } from '../../src/demo/local-services/free-port.ts';
+import type { LandingReport } from '../../src/domain/landing-report.ts';
+import { readMarker } from '../../src/postgres/restore-marker.ts';
+import { serverState } from '../../src/postgres/server-state.ts';
+import { waitUntil } from '../harness/wait-until.ts';
+import { documentOf, errorCodeOf, mainProgram, runCli, startCli } from './cli/run-cli.ts';
+import { expectAbandoned } from './faults/left-behind.ts';
+import { Scene, untilReplayed } from './faults/scene.ts';
+
+let scene: Scene;
+let segments: string[];
+let target: Awaited<ReturnType<Scene['noteTarget']>>;
+let agent: ReturnType<typeof spawn>;
+
+beforeAll(async () => {
+  scene = await Scene.open();
+  segments = await scene.writeSegments(6);
+  target = await scene.noteTarget();
+  await scene.stop('worker');
+  await scene.stop('agent');
+  await scene.site.temporal.close();
+  await startAgent();
+});
+afterEach(() => scene.store.end());
+afterAll(async () => {
+  await endAgent('SIGTERM');
+  await scene[Symbol.asyncDispose]();
+});
+
+/** It serves before, and without, Temporal. */
+async function startAgent(): Promise<void> {
+  agent = spawn(process.execPath, [mainProgram, 'agent'], {
+    cwd: scene.site.directory,
+    env: { ...process.env, ...scene.site.environment },
+    stdio: 'ignore',
+  });
+  const socket = join(scene.site.directory, 'agent', 'agent.sock');
+  await waitUntil(
+    () =>
+      agentStatus(socket).then(
+        () => true,
+        () => false,
+      ),
+    { timeoutMs: 30_000, description: 'the agent answers' },
+  );
+}
+
+async function endAgent(signal: NodeJS.Signals): Promise<void> {
+  const ended = once(agent, 'exit');
+  agent.kill(signal);
+  await ended;
+}
+
+async function argumentsOf(name: string, more: readonly string[] = []): Promise<string[]> {
+  const dataDirectory = join(scene.site.directory, name);
+  scene.site.restored.push(dataDirectory);
+  const place = ['--as', name, '--data-directory', dataDirectory, '--port', String(await freePort())];
+  return ['restore', demoCluster, '--to', target.time, ...place, '--direct', '--json', ...more];
+}
+
+function reportOf(outcome: { readonly stdout: string }): LandingReport {
+  return (documentOf(outcome) as { report: LandingReport }).report;
+}
+
+describe('a restore without Temporal', () => {
+  it('lands with every row, and says so in the same report', async () => {
+    const outcome = await runCli(scene.site, await argumentsOf('direct', ['--check', 'SELECT 1 = 1']));
+    expect(outcome).toMatchObject({ exitCode: 0 });
+    const report = reportOf(outcome);
+    expect(report).toMatchObject({ endReason: 'target-reached', timeline: 2, sourceFlushed: true, checks: [{ ok: true }] });
+    expect(await scene.rowsOf(report)).toBe(target.rows);
+    expect(outcome.stderr).toMatch(/fetch-base-backup: [\d.]+ s/);
+    expect(await readMarker(report.dataDirectory)).toMatchObject({ phase: 'open', restoreId: report.restoreId });
+  });
+
+  it('takes the proven end of the WAL of an idle source', async () => {
+    const [, , , , ...place] = await argumentsOf('direct-idle');
+    const rows = await scene.rowsOfSource();
+    const report = reportOf(await runCli(scene.site, ['restore', demoCluster, '--to', 'now', ...place]));
+    expect(report).toMatchObject({ endReason: 'ended-early-proven-complete' });
+    expect(await scene.rowsOf(report)).toBe(rows);
+  });
+
+  it('goes on with the same command after kill -9 of the agent, and does nothing twice', async () => {
+    const gate = scene.store.hold('GetObject', segments[3]!);
+    const commandLine = await argumentsOf('direct-killed');
+    const dataDirectory = join(scene.site.directory, 'direct-killed');
+    const interrupted = startCli(scene.site, commandLine);
+    await untilReplayed(dataDirectory, segments[2]!);
+    const fetched = scene.store.countByKey('GetObject', 'tar_partitions');
+    await endAgent('SIGKILL');
+    interrupted.kill('SIGKILL');
+    await interrupted;
+    gate.open();
+    scene.store.end();
+    await startAgent();
+    const outcome = await runCli(scene.site, commandLine);
+    expect(outcome).toMatchObject({ exitCode: 0 });
+    expect(await scene.rowsOf(reportOf(outcome))).toBe(target.rows);
+    expect(scene.store.countByKey('GetObject', 'tar_partitions')).toEqual(fetched);
+  });
+
+  it('ends as a cancelled one does when the command is interrupted: nothing runs, and the directory is kept', async () => {
+    const gate = scene.store.hold('GetObject', segments[3]!);
+    const commandLine = await argumentsOf('direct-cancelled');
+    const dataDirectory = join(scene.site.directory, 'direct-cancelled');
+    const command = startCli(scene.site, commandLine);
+    await untilReplayed(dataDirectory, segments[2]!);
+    await waitUntil(async () => (await serverState(dataDirectory)).running, { description: 'the server runs' });
+    command.kill('SIGINT');
+    // The process that replays waits for its file until it is told to end.
+    gate.open();
+    const outcome = await command;
+    expect(outcome.exitCode).not.toBe(0);
+    expect(errorCodeOf(outcome)).toBe('CANCELLED');
+    await expectAbandoned(scene.site, dataDirectory);
+  });
+});
+
+describe('a restore without Temporal refuses before work', () => {
+  it.each([
+    [['--at-target', 'pause'], 'INVALID_REQUEST', 'cannot pause'],
+    [['--on-early-end', 'ask'], 'INVALID_REQUEST', 'cannot ask'],
+    [['--host', 'elsewhere'], 'INVALID_REQUEST', 'Run the command on elsewhere'],
+    [['--protect'], 'INVALID_REQUEST', 'takes no base backup'],
+    [['--no-wait'], 'INVALID_REQUEST', '--no-wait'],
+  ])('%j', async (more, code, words) => {
+    const outcome = await runCli(scene.site, await argumentsOf('direct-refused', more));
+    expect(errorCodeOf(outcome)).toBe(code);
+    expect(outcome.stderr).toContain(words);
+  });
+
+  it('without an agent, and says what to do', async () => {
+    const environment = { ...scene.site.environment, WALKBACK_HOST_SOCKET: join(scene.site.directory, 'nobody.sock') };
+    const outcome = await runCli({ ...scene.site, environment }, await argumentsOf('direct-alone'));
+    expect(errorCodeOf(outcome)).toBe('AGENT_UNREACHABLE');
+  });
+});
