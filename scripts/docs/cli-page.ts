@@ -6,7 +6,7 @@ const helpWidth = 110;
 /** The order of a life with walkback. */
 const groups = [
   { title: 'Processes', names: ['worker', 'agent'] },
-  { title: 'Archive', names: ['enable', 'probe', 'backup', 'backups', 'archive-status', 'restore-point'] },
+  { title: 'Archive', names: ['enable', 'probe', 'backup', 'backups', 'archive-status', 'restore-point', 'baseline'] },
   { title: 'Proof', names: ['verify', 'window'] },
   { title: 'Retention', names: ['prune', 'backup-mark'] },
   { title: 'Restore', names: ['restore', 'status', 'promote', 'advance', 'retry', 'abort', 'cancel', 'report', 'lineage', 'undo'] },

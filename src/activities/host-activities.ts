@@ -1,5 +1,6 @@
 /** All activities of a database host. */
 import { createBackupActivities } from './backup-activities.ts';
+import { createExaminationActivities } from './examination-activities.ts';
 import type { HostDependencies } from './dependencies.ts';
 import { createLandingActivities } from './landing-activities.ts';
 import { createRestoreActivities } from './restore-activities.ts';
@@ -16,6 +17,7 @@ export function createHostActivities(dependencies: HostDependencies): HostActivi
     ...createBackupActivities(dependencies),
     ...createRestoreActivities(dependencies),
     ...createRetirementActivities(dependencies),
+    ...createExaminationActivities(dependencies),
     ...createLandingActivities(dependencies),
   };
 }

@@ -5,8 +5,8 @@ import { archiveCommand } from '../agent/commands.ts';
 import type { Failure } from '../agent/protocol.ts';
 import { generateSecretFile, resolveSecretReference } from '../agent/secret-reference.ts';
 import { WalkbackError } from '../domain/errors.ts';
-import type { CheckReport, RoleReport } from '../domain/landing-report.ts';
-import type { CompleteRestoreRequest, DataCheck, RoleSwap } from '../domain/restore-request.ts';
+import type { RoleReport } from '../domain/landing-report.ts';
+import type { CompleteRestoreRequest, RoleSwap } from '../domain/restore-request.ts';
 import { type ConnectOptions, connectServer } from '../postgres/connection.ts';
 import { readControlData } from '../postgres/control-data.ts';
 import { proveCredentials } from '../postgres/credentials-proof.ts';
@@ -26,13 +26,10 @@ import type { HostActivities, OpenedCluster, RestoreJob } from './types.ts';
 
 const startTimeoutMs = 10 * 60_000;
 const stopTimeoutMs = 5 * 60_000;
-const checkTimeoutMs = 60 * 60_000;
-/** A check compares one value, not a document. */
-const checkValueMaximumLength = 4096;
 /** The start that opens the cluster has a log of its own behind those of recovery. */
 const openStartNumber = 1000;
 
-type LandingActivities = Pick<HostActivities, 'awaitRecovery' | 'promotePaused' | 'swapRoles' | 'runChecks' | 'openToClients'>;
+type LandingActivities = Pick<HostActivities, 'awaitRecovery' | 'promotePaused' | 'swapRoles' | 'openToClients'>;
 
 /** Makes the part of the host activities that turns a recovered server into a cluster of its own. */
 export function createLandingActivities(dependencies: HostDependencies): LandingActivities {
@@ -61,11 +58,6 @@ export function createLandingActivities(dependencies: HostDependencies): Landing
           replaceRoles(dependencies, { job, request, server: serverOf(job), signal }),
         ),
       ),
-    runChecks: ({ job, request }) =>
-      runActivity(async (step) => {
-        const server = { ...serverOf(job), ...(await adminAccess(dependencies, job, request)) };
-        return await runChecks(request.checks, { job, server, signal: step.signal });
-      }),
     openToClients: ({ job, request }) =>
       runActivity((step) =>
         dependencies.leases.run(job.dataDirectory, step, (signal) => openToClients(dependencies, { job, request }, { ...step, signal })),
@@ -133,18 +125,6 @@ async function replacementOf(swap: RoleSwap, passwordFile: string): Promise<Role
   return { role, newName, password, ...oldPassword };
 }
 
-async function runChecks(checks: readonly DataCheck[], work: Omit<RoleWork, 'request'>): Promise<CheckReport[]> {
-  const reports: CheckReport[] = [];
-  for (const check of checks) {
-    const database = check.database ?? work.job.database;
-    await using connection = await connectServer({ ...work.server, database, statementTimeoutMs: checkTimeoutMs, signal: work.signal });
-    await connection.query('BEGIN TRANSACTION READ ONLY');
-    const actual = (await connection.queryFirstValue(check.sql))?.slice(0, checkValueMaximumLength) ?? null;
-    reports.push({ sql: check.sql, expected: check.expected, actual, ok: actual === check.expected });
-  }
-  return reports;
-}
-
 async function openToClients(
   dependencies: HostDependencies,
   input: { readonly job: RestoreJob; readonly request: CompleteRestoreRequest },
@@ -196,7 +176,7 @@ async function openToClients(
 }
 
 /** The admin logs in without a password over the private socket, unless it is itself one of the renamed. */
-async function adminAccess(
+export async function adminAccess(
   dependencies: HostDependencies,
   job: RestoreJob,
   request: CompleteRestoreRequest,

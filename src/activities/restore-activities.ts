@@ -20,6 +20,7 @@ import { configureRecovery, launchLogFile } from '../postgres/recovery-settings.
 import { readMarker, restoreDirectoryOf, updateMarker } from '../postgres/restore-marker.ts';
 import { temporaryRolePrefix } from '../postgres/roles.ts';
 import { type ActivityStep, runActivity } from './activity.ts';
+import { baselineOf } from './restore-baseline.ts';
 import type { HostDependencies } from './dependencies.ts';
 import { inspectHost } from './host-inspection.ts';
 import type { HostActivities, HostCheck, RestoreJob } from './types.ts';
@@ -136,6 +137,7 @@ async function checkHost(
   if (refusal !== undefined) throw refusal;
   if (installation === null || disk === null)
     throw new TypeError('an inspection with a plan and without a refusal knows programs and disk');
+  if (request.baseline !== undefined) await baselineOf(dependencies, job, signal);
   await dependencies.restoredClusters.claim({
     name,
     restoreId,

@@ -2,6 +2,7 @@
  * What workflows may ask for: inputs and results of every activity. Everything is JSON-safe and small, and holds no secret. Every activity may
  * be run twice; the line at each says why that is safe.
  */
+import type { ExaminationActivities } from './examination-types.ts';
 import type { FamilyActivities, RetirementActivities } from './family-types.ts';
 import type { UploadedBaseBackup } from '../archive/base-backup-push.ts';
 import type { VerificationReport } from '../domain/archive-findings.ts';
@@ -11,7 +12,7 @@ import type { Instant } from '../domain/instant.ts';
 import type { ArchiveWindow } from '../domain/archive-window.ts';
 import type { BackupKind, BaseBackup } from '../domain/base-backup.ts';
 import type { SourceProof } from '../domain/early-end.ts';
-import type { CheckReport, RoleReport } from '../domain/landing-report.ts';
+import type { RoleReport } from '../domain/landing-report.ts';
 import type { InsufficientSetting, RecoverySummary } from '../domain/recovery-events.ts';
 import type { RecoveryPlan } from '../domain/recovery-plan.ts';
 import type { HostInspection, HostInspectionInput, OutlinedRestore } from './plan-types.ts';
@@ -194,7 +195,7 @@ export interface ArchivingState {
 }
 
 /** Activities on a database host. */
-export interface HostActivities extends RetirementActivities {
+export interface HostActivities extends RetirementActivities, ExaminationActivities {
   /** Read-only. */
   inspectHost(input: HostInspectionInput): Promise<Attempted<HostInspection>>;
   /** Looks, and claims name and port; the same restore may claim again. */
@@ -250,8 +251,6 @@ export interface HostActivities extends RetirementActivities {
     readonly job: RestoreJob;
     readonly request: CompleteRestoreRequest;
   }): Promise<Attempted<{ readonly roles: readonly RoleReport[]; readonly locked: readonly string[] }>>;
-  /** Read-only transactions. */
-  runChecks(input: { readonly job: RestoreJob; readonly request: CompleteRestoreRequest }): Promise<Attempted<readonly CheckReport[]>>;
   /** Writes whole files and restarts into them; an open server is left open. */
   openToClients(input: { readonly job: RestoreJob; readonly request: CompleteRestoreRequest }): Promise<Attempted<OpenedCluster>>;
   /** Stops the server and makes the directory unbootable; a directory that is that already stays. `kept`: there is one of this restore. */

@@ -214,6 +214,14 @@ export function backupOfRemovalMarkKey(key: string): string | undefined {
   return key.startsWith(removalMarksPrefix) && key.endsWith('.json') ? key.slice(removalMarksPrefix.length, -'.json'.length) : undefined;
 }
 
+/** Ours: remembered row counts, the newest last by name. */
+export const rowBaselinesPrefix = 'walkback_001/baselines/';
+
+/** @param takenAt RFC 3339 in UTC, always with the same number of digits */
+export function rowBaselineKey(takenAt: string): string {
+  return `${rowBaselinesPrefix}${takenAt}.json`;
+}
+
 /** Our reports of verifications, the newest last by name. */
 export const verificationsPrefix = 'walkback_001/verifications/';
 

@@ -3,13 +3,10 @@ import type { Client } from '@temporalio/client';
 import type { ArchiveWindow } from '../domain/archive-window.ts';
 import type { BaseBackup } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
-import type { LandingReport } from '../domain/landing-report.ts';
-import type { Lineage } from '../domain/lineage.ts';
 import type { PlanReport } from '../domain/plan-report.ts';
 import { completeRestoreRequest, type RestoreRequest } from '../domain/restore-request.ts';
 import { assertRules } from '../domain/retention-policy.ts';
 import { pruneWorkflowId, verifyWorkflowId } from '../domain/workflow-ids.ts';
-import { operationAttributes } from '../temporal/search-attributes.ts';
 import {
   type MarkBackupRequest,
   type PruneArchiveReport,
@@ -20,7 +17,8 @@ import {
   type VerifyProgress,
   workflowTypes,
 } from '../workflows/contract.ts';
-import { clientError, operationHandle, type PruneHandle, type VerifyHandle } from './handles.ts';
+import { ask } from './ask.ts';
+import { operationHandle, type PruneHandle, type VerifyHandle } from './handles.ts';
 import { assertClusterName, type StartOptions } from './start-operation.ts';
 
 /** The part of the client library that is about archives. */
@@ -34,10 +32,6 @@ export interface ArchiveOperations {
   listBackups(request: { readonly cluster: string; readonly limit?: number }): Promise<readonly BaseBackup[]>;
   /** From when to when a cluster can be restored, and what stands in between; of long lists the newest. */
   archiveWindow(request: { readonly cluster: string }): Promise<ArchiveWindow>;
-  /** The landing report of a restore, from the archive. @param of the restore's id, or the name of the restored cluster @throws WalkbackError NOT_FOUND */
-  landingReport(of: string): Promise<LandingReport>;
-  /** Who was restored from whom around a cluster. @throws WalkbackError NOT_FOUND */
-  lineage(request: { readonly cluster: string }): Promise<Lineage>;
   /** Starts to verify what an archive holds. Errors in the archive are in the report. @throws WalkbackError INVALID_REQUEST, ALREADY_RUNNING */
   startVerify(request: VerifyArchiveRequest): Promise<VerifyHandle>;
   /**
@@ -55,7 +49,6 @@ export interface ArchiveOperations {
 
 /** As many backups as fit in one answer of Temporal (64 KiB, design.md section 2). */
 const listLimitMaximum = 100;
-const questionTimeoutMs = 60_000;
 
 /** Makes them over a Temporal client. */
 export function createArchiveOperations(context: {
@@ -81,19 +74,6 @@ export function createArchiveOperations(context: {
     archiveWindow: async ({ cluster }) => {
       const input = { cluster: assertClusterName(cluster) };
       return await ask<ArchiveWindow>(client, taskQueue, { type: workflowTypes.readArchiveWindow, name: 'window', input, about: cluster });
-    },
-    landingReport: async (of) => {
-      const input = { of: assertReportOf(of) };
-      return await ask<LandingReport>(client, taskQueue, {
-        type: workflowTypes.readLandingReport,
-        name: 'report',
-        input,
-        about: undefined,
-      });
-    },
-    lineage: async ({ cluster }) => {
-      const input = { cluster: assertClusterName(cluster) };
-      return await ask<Lineage>(client, taskQueue, { type: workflowTypes.readLineage, name: 'lineage', input, about: cluster });
     },
     startVerify: async (request) => {
       const { cluster } = request;
@@ -125,38 +105,6 @@ export function createArchiveOperations(context: {
       return await ask<readonly string[]>(client, taskQueue, { type: workflowTypes.markBackup, name: 'mark', input, about: input.cluster });
     },
   };
-}
-
-/** A question to an archive: a short workflow whose result is the answer. */
-interface Question {
-  readonly type: string;
-  /** Begins the workflow's id. */
-  readonly name: string;
-  readonly input: object;
-  /** The cluster that it is about, where that is known. */
-  readonly about: string | undefined;
-}
-
-async function ask<Answer>(client: Client, taskQueue: string, { type, name, input, about }: Question): Promise<Answer> {
-  const workflowId = [name, ...(about === undefined ? [] : [about]), crypto.randomUUID()].join('/');
-  try {
-    return await client.workflow.execute<(input: Question['input']) => Promise<Answer>>(type, {
-      taskQueue,
-      workflowId,
-      args: [input],
-      workflowExecutionTimeout: questionTimeoutMs,
-      ...(about === undefined ? {} : { typedSearchAttributes: operationAttributes({ operation: 'list', cluster: about }) }),
-    });
-  } catch (error) {
-    throw clientError(error, workflowId);
-  }
-}
-
-const reportNameMaximumLength = 300;
-
-function assertReportOf(of: string): string {
-  if (typeof of === 'string' && of.length > 0 && of.length <= reportNameMaximumLength) return of;
-  throw new WalkbackError('INVALID_REQUEST', 'A landing report is named by the id of its restore, or by the name of the restored cluster.');
 }
 
 function assertLimit(limit: number): number {

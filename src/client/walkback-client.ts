@@ -6,8 +6,7 @@ import { completeRestoreRequest, type RestoreRequest } from '../domain/restore-r
 import { checkedRestorePointName, describeTarget } from '../domain/recovery-target.ts';
 import type { RestorePoint } from '../domain/restore-point.ts';
 import { controlTaskQueue, hostTaskQueue } from '../domain/task-queues.ts';
-import { checkedUndoRequest, type UndoReport, type UndoRequest } from '../domain/undo-request.ts';
-import { backupWorkflowId, enableWorkflowId, restorePointWorkflowId, restoreWorkflowId, undoWorkflowId } from '../domain/workflow-ids.ts';
+import { backupWorkflowId, enableWorkflowId, restorePointWorkflowId, restoreWorkflowId } from '../domain/workflow-ids.ts';
 import { connectTemporal, type TemporalSettings } from '../temporal/connection.ts';
 import type {
   BackupProgress,
@@ -16,11 +15,11 @@ import type {
   EnableArchivingReport,
   EnableArchivingRequest,
   EnableProgress,
-  UndoProgress,
 } from '../workflows/contract.ts';
 import { workflowTypes } from '../workflows/contract.ts';
 import { type BackupHandle, clientError, operationHandle, type OperationHandle, restoreHandle, type RestoreHandle } from './handles.ts';
 import { type ArchiveOperations, createArchiveOperations } from './archive-operations.ts';
+import { createFamilyOperations, type FamilyOperations } from './family-operations.ts';
 import { isPolled } from './pollers.ts';
 import { assertClusterName, startOperation, type StartOptions } from './start-operation.ts';
 import { type BackupSchedules, createBackupSchedules } from './schedules.ts';
@@ -40,7 +39,7 @@ export interface StartRestoreOptions {
 }
 
 /** The client library. Close it with `await using` or `close()`. */
-export interface WalkbackClient extends ArchiveOperations, AsyncDisposable {
+export interface WalkbackClient extends ArchiveOperations, FamilyOperations, AsyncDisposable {
   /**
    * Starts a restore and returns at once.
    * @throws WalkbackError INVALID_REQUEST, INVALID_INSTANT, TARGET_IN_FUTURE, NO_AGENT_ON_HOST before anything is started; ALREADY_RUNNING
@@ -56,11 +55,6 @@ export interface WalkbackClient extends ArchiveOperations, AsyncDisposable {
    * @throws WalkbackError INVALID_REQUEST, NAME_IN_USE, ALREADY_RUNNING, NO_AGENT_ON_HOST, and whatever the workflow fails with
    */
   createRestorePoint(request: { readonly cluster: string; readonly name: string }): Promise<RestorePoint>;
-  /**
-   * Starts to undo a restore that retired its source: the source runs again.
-   * @throws WalkbackError INVALID_REQUEST, ALREADY_RUNNING; NOT_RETIRED, NOT_FOUND and PORT_IN_USE come from the handle's result
-   */
-  startUndo(request: UndoRequest): Promise<OperationHandle<UndoProgress, UndoReport>>;
   /** Finds a restore by its id, running or ended. */
   getRestore(id: string): RestoreHandle;
   /** Finds a base backup by its id, `backup/CLUSTER`. */
@@ -123,14 +117,8 @@ export async function createWalkbackClient(options: WalkbackClientOptions = {}):
       await start({ type: workflowTypes.restorePoint, workflowId, input, summary, attributes });
       return await operationHandle<never, RestorePoint>(client, workflowId).result();
     },
-    startUndo: async (request) => {
-      const input = checkedUndoRequest(request);
-      const workflowId = undoWorkflowId(input.restoreId);
-      const attributes = { operation: 'undo', ...(input.cluster === undefined ? {} : { cluster: input.cluster }) } as const;
-      await start({ type: workflowTypes.undoRestore, workflowId, input, summary: `Undo ${input.restoreId}`, attributes });
-      return operationHandle<UndoProgress, UndoReport>(client, workflowId);
-    },
     ...createArchiveOperations({ client, taskQueue, start }),
+    ...createFamilyOperations({ client, taskQueue, start }),
     getRestore: (id) => restoreHandle(client, id),
     getBackup: (id) => operationHandle<BackupProgress, BaseBackupReport>(client, id),
     hasWorker: () => asked(taskQueue, () => isPolled(client, taskQueue, 'workflow')),

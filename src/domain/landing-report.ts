@@ -1,6 +1,7 @@
 /** The answer to a restore: where it was asked to land, where it landed, and how that is known. */
 import type { SalvageReport } from './early-end.ts';
 import type { RecoveryStop } from './recovery-events.ts';
+import type { RestoredFinding } from './restored-findings.ts';
 import type { RecoveryTarget } from './recovery-target.ts';
 import type { TimelineId } from './wal-segment.ts';
 
@@ -114,6 +115,10 @@ export interface LandingReport {
   readonly roles: readonly RoleReport[];
   readonly lockedRoles: readonly string[];
   readonly checks: readonly CheckReport[];
+  /** What came along from the source and somebody should know of. */
+  readonly findings: readonly RestoredFinding[];
+  /** Findings that are not in the list, because there are too many. */
+  readonly findingsLeftOut: number;
   /** Null: it runs on, or was only stopped. */
   readonly retired: RetiredSource | null;
   /** Null: it was not asked for. */

@@ -11,6 +11,7 @@ import type {
   RetiredSource,
   RoleReport,
 } from './landing-report.ts';
+import { renderFinding } from './restored-findings.ts';
 import { describeTarget } from './recovery-target.ts';
 
 const reasons: Readonly<Record<EndReason, string>> = {
@@ -38,6 +39,7 @@ export function renderWholeLandingReport(report: LandingReport): string {
   return [
     renderLandingReport(report),
     ...section('Steps', steps),
+    ...section('Findings', findingLines(report)),
     ...section(
       'PostgreSQL said',
       report.postgresLog.map((line) => `  ${line}`),
@@ -52,8 +54,14 @@ export function renderWholeLandingReport(report: LandingReport): string {
 /** The landing in Markdown, as a list: the Temporal UI runs the cells of a table together. */
 export function renderLandingMarkdown(report: LandingReport): string {
   const lines = [...landingRows(report).slice(1), ...placeRows(report), tookRow(report)].map(([label, text]) => `- **${label}:** ${text}`);
+  const findings = report.findings.map((finding) => `- ${renderFinding(finding)}`);
   const words = report.postgresLog.map((line) => `    ${line}`);
-  return ['### Landing report', ...lines, ...(words.length === 0 ? [] : ['', '### PostgreSQL said', '', ...words])].join('\n');
+  return [
+    '### Landing report',
+    ...lines,
+    ...(findings.length === 0 ? [] : ['', '### Findings', ...findings]),
+    ...(words.length === 0 ? [] : ['', '### PostgreSQL said', '', ...words]),
+  ].join('\n');
 }
 
 function landingRows(report: LandingReport): Row[] {
@@ -85,6 +93,22 @@ function placeRows(report: LandingReport): Row[] {
     ...report.roles.map((role) => ['role', renderRole(role)] as const),
     ...(report.lockedRoles.length === 0 ? [] : [['locked roles', report.lockedRoles.join(', ')] as const]),
     ...report.checks.map((check) => ['check', `${check.ok ? 'ok' : 'WRONG'}: ${check.sql} = ${check.actual ?? 'NULL'}`] as const),
+    ...findingsRow(report),
+  ];
+}
+
+function findingLines({ findings, findingsLeftOut }: LandingReport): string[] {
+  return [...findings.map((finding) => `  ${renderFinding(finding)}`), ...(findingsLeftOut === 0 ? [] : [`  and ${findingsLeftOut} more`])];
+}
+
+/** How many of each kind; what they are is told by the whole report. */
+function findingsRow({ findings, findingsLeftOut }: LandingReport): Row[] {
+  if (findings.length === 0) return [];
+  const kinds = [...new Set(findings.map(({ kind }) => kind))].map(
+    (kind) => `${findings.filter((finding) => finding.kind === kind).length} ${kind}`,
+  );
+  return [
+    ['findings', `${kinds.join(', ')}${findingsLeftOut === 0 ? '' : `, and ${findingsLeftOut} more`}; \`walkback report\` tells them`],
   ];
 }
 

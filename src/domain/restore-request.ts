@@ -79,6 +79,12 @@ export interface RestoreRequest {
   /** What happens to login roles not named in `roles`. Default lock. */
   readonly otherLoginRoles?: 'lock' | 'keep';
   readonly checks?: readonly DataCheck[];
+  /** Compare row counts with the newest baseline from before the target. Default: it is not done. */
+  readonly baseline?: { /** How far a count may be off, in percent of the baseline's. */ readonly tolerancePercent: number };
+  /** Let PostgreSQL's amcheck look at every B-tree index and table. Default false. */
+  readonly amcheck?: boolean;
+  /** Verify the checksum of every page. Default false: the base backup has verified them when it was taken. */
+  readonly verifyPages?: boolean;
   /** Restore although libraries of the source's extensions are not on the host. Default false. */
   readonly allowMissingLibraries?: boolean;
   /** Take a first base backup of the restored cluster once it is open; when that fails, the cluster stays open. Default false. */
@@ -90,6 +96,9 @@ export type CompleteRestoreRequest = Required<Omit<RestoreRequest, OptionalField
 
 /** Fields that stay away when they are not given. */
 type OptionalField =
+  | 'baseline'
+  | 'amcheck'
+  | 'verifyPages'
   | 'retireHours'
   | 'listenAddresses'
   | 'backup'
@@ -174,6 +183,9 @@ function problemsOf(request: RestoreRequest): string[] {
     request.atTarget !== 'pause' || request.target?.kind !== 'latest',
     'atTarget: there is nothing to pause at; replay to the latest ends in a promotion',
   );
+  check(isFlag(request.amcheck), 'amcheck: true or false');
+  check(isFlag(request.verifyPages), 'verifyPages: true or false');
+  check(isTolerance(request.baseline), 'baseline: { tolerancePercent }, a number from 0 on');
   check(isFlag(request.protect), 'protect: true or false');
   check(isOneOf(request.otherLoginRoles, ['lock', 'keep']), 'otherLoginRoles: lock or keep');
   check(isFlag(request.allowMissingLibraries), 'allowMissingLibraries: true or false');
@@ -270,6 +282,10 @@ function isTarget(target: unknown): boolean {
 
 function isWait(minutes: number | undefined): boolean {
   return minutes === undefined || (minutes > 0 && minutes <= waitMaximumMinutes);
+}
+
+function isTolerance(baseline: unknown): boolean {
+  return baseline === undefined || (isObject(baseline) && Number(baseline['tolerancePercent']) >= 0);
 }
 
 function isHours(hours: unknown): boolean {

@@ -3,7 +3,7 @@ export const searchAttributeTypes = {
   /** The source of a restore, or the cluster that is backed up. */
   WalkbackCluster: 'KEYWORD',
   WalkbackHost: 'KEYWORD',
-  /** `restore`, `base-backup`, `enable`, `verify`, `prune`, `mark`, `list`, `undo`. */
+  /** `restore`, `base-backup`, `enable`, `verify`, `prune`, `mark`, `list`, `undo`, `baseline`. */
   WalkbackOperation: 'KEYWORD',
   WalkbackPhase: 'KEYWORD',
   /** The instant a restore was asked for. */

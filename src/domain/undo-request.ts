@@ -22,7 +22,7 @@ const idMaximumLength = 255;
 /** Checks a request's form. @throws WalkbackError INVALID_REQUEST */
 export function checkedUndoRequest(request: UndoRequest): UndoRequest {
   const { restoreId, child, cluster } = request;
-  if (typeof restoreId !== 'string' || !/^restore\/./.test(restoreId) || restoreId.length > idMaximumLength) {
+  if (typeof restoreId !== 'string' || !/^(?:direct-)?restore\/./.test(restoreId) || restoreId.length > idMaximumLength) {
     throw new WalkbackError('INVALID_REQUEST', `"${restoreId}" is not the id of a restore: restore/HOST/DIRECTORY.`);
   }
   if (child !== undefined && child !== 'stop' && child !== 'keep') throw new WalkbackError('INVALID_REQUEST', 'child is stop or keep.');

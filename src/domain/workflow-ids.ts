@@ -32,6 +32,11 @@ export function undoWorkflowId(restoreId: string): string {
   return shorten(`undo/${restoreId}`);
 }
 
+/** One counting of a cluster's rows at a time. */
+export function baselineWorkflowId(cluster: string): string {
+  return `baseline/${cluster}`;
+}
+
 /** One change of a cluster's archiving at a time. */
 export function enableWorkflowId(cluster: string): string {
   return `enable/${cluster}`;

@@ -23,18 +23,34 @@ export function renderConfiguration(comment: string, settings: Settings): string
   return [`# ${comment}`, blockBegin, ...lines, blockEnd, ''].join('\n');
 }
 
+/** A line that says something. */
+export interface Directive {
+  /** In lower case. */
+  readonly name: string;
+  readonly value: string;
+  /** `include`, `include_if_exists` or `include_dir`: the value is a path. */
+  readonly isInclude: boolean;
+}
+
 /** Reads a file; lines that are no settings are passed over. */
 export function parseConfiguration(text: string): ParsedConfiguration {
   const settings = new Map<string, string>();
   const includes: string[] = [];
-  for (const line of text.split('\n')) {
-    const [, name, value = ''] = settingLine.exec(line) ?? [];
-    if (name === undefined) continue;
-    const key = name.toLowerCase();
-    if (includeNames.has(key)) includes.push(`${key} ${value}`);
-    else settings.set(key, unquoteValue(value));
+  for (const { name, value, isInclude } of parseDirectives(text)) {
+    if (isInclude) includes.push(`${name} ${quoteValue(value)}`);
+    else settings.set(name, value);
   }
   return { settings, includes };
+}
+
+/** The lines of a file in their order, in which later ones win. */
+export function parseDirectives(text: string): Directive[] {
+  return text.split('\n').flatMap((line) => {
+    const [, name, value = ''] = settingLine.exec(line) ?? [];
+    if (name === undefined) return [];
+    const key = name.toLowerCase();
+    return [{ name: key, value: unquoteValue(value), isInclude: includeNames.has(key) }];
+  });
 }
 
 /** A value in quotes: PostgreSQL reads doubled apostrophes and backslash escapes. @throws WalkbackError INVALID_REQUEST for control characters */

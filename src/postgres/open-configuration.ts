@@ -8,7 +8,7 @@ import { readControlData } from './control-data.ts';
 import { writeFileDurably } from '../files/durable-file.ts';
 import { inspectMachine } from './machine.ts';
 import { clusterNameOf, emptyAutoConfiguration, makePrivateDirectory, settingsOfControl } from './recovery-settings.ts';
-import { readSourceSettings } from './source-configuration.ts';
+import { readSourceSettings } from './source-settings.ts';
 
 /** How the cluster is to be open. */
 export interface OpenSettings {

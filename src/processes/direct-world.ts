@@ -56,6 +56,10 @@ export class DirectWorld implements RestoreWorld {
     });
   }
 
+  knows(): boolean {
+    return true;
+  }
+
   isCancellation(error: unknown): boolean {
     return error instanceof WalkbackError && error.code === 'CANCELLED';
   }

@@ -11,7 +11,7 @@ const targetKey = defineSearchAttributeKey('WalkbackTarget', searchAttributeType
 
 /** What a workflow is about, for the list in the Temporal UI. */
 export interface OperationAttributes {
-  readonly operation: 'restore' | 'base-backup' | 'enable' | 'restore-point' | 'verify' | 'prune' | 'mark' | 'list' | 'undo';
+  readonly operation: 'restore' | 'base-backup' | 'enable' | 'restore-point' | 'verify' | 'prune' | 'mark' | 'list' | 'undo' | 'baseline';
   /** Undefined where it is not known yet. */
   readonly cluster?: string;
   readonly host?: string;

@@ -27,6 +27,7 @@ export const workflowTypes = {
   scheduledPrune: 'scheduledPrune',
   markBackup: 'markBackup',
   undoRestore: 'undoRestore',
+  recordBaseline: 'recordBaseline',
 } as const;
 
 /** Query of a restore and of a base backup: how far it is. */
@@ -74,6 +75,7 @@ export type RestorePhase =
   | 'drop-target'
   | 'promote'
   | 'swap-roles'
+  | 'take-inventory'
   | 'run-checks'
   | 'open-to-clients'
   | 'report'

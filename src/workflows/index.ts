@@ -9,5 +9,6 @@ export { readLandingReport, readLineage } from './read-family.ts';
 export { planRestore } from './plan-restore.ts';
 export { prune, scheduledPrune } from './prune.ts';
 export { readArchiveWindow } from './read-archive-window.ts';
+export { recordBaseline } from './record-baseline.ts';
 export { undoRestore } from './undo-restore.ts';
 export { scheduledVerification, verifyArchive } from './verify-archive.ts';

@@ -58,6 +58,11 @@ export async function restore(input: RestoreRequest, steps: Steps, desk: Desk): 
     const swapped = await steps.run('swap-roles', `Replace the roles and passwords of ${job.name}`, (summary) =>
       host.swapRoles(summary, { job, request }),
     );
+    const inventory = steps.world.knows('take-inventory')
+      ? await steps.run('take-inventory', `Look what came along to ${job.name}, and switch its subscriptions off`, (summary) =>
+          host.takeInventory(summary, { job, request }),
+        )
+      : undefined;
     const checks = await steps.run('run-checks', `Ask the restored data ${request.checks.length} questions`, (summary) =>
       host.runChecks(summary, { job, request }),
     );
@@ -71,6 +76,7 @@ export async function restore(input: RestoreRequest, steps: Steps, desk: Desk): 
       recovered,
       swapped,
       checks,
+      inventory,
       opened,
       fetched,
       retired,

@@ -1,6 +1,7 @@
 /** The landing report of a restore: put together from its steps, and stored in the restored cluster's archive. */
 import type { OpenedCluster, RestoreJob } from '../activities/types.ts';
 import type { CheckReport, LandingReport } from '../domain/landing-report.ts';
+import type { RestoredFindings } from '../domain/restored-findings.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import { walkbackErrorOf } from './failures.ts';
 import type { Recovered } from './recovered.ts';
@@ -13,6 +14,8 @@ export interface ReportParts {
   readonly recovered: Recovered;
   readonly swapped: { readonly roles: LandingReport['roles']; readonly locked: readonly string[] };
   readonly checks: readonly CheckReport[];
+  /** Undefined in histories of older workers. */
+  readonly inventory: RestoredFindings | undefined;
   readonly opened: OpenedCluster;
   readonly fetched: { readonly bytes: number; readonly parts: number; readonly partsAlreadyFetched: number };
   readonly decisions: LandingReport['decisions'];
@@ -47,6 +50,8 @@ export function reportOf(parts: ReportParts): LandingReport {
     roles: swapped.roles,
     lockedRoles: swapped.locked,
     checks,
+    findings: parts.inventory?.findings ?? [],
+    findingsLeftOut: parts.inventory?.leftOut ?? 0,
     retired: parts.retired,
     protection: null,
     steps,

@@ -12,6 +12,8 @@ export interface RestoreWorld {
   readonly runId: string;
   readonly control: Summarized<ControlActivities>;
   host(host: string, options?: { readonly hostReturnsWithinMinutes?: number }): Summarized<HostActivities>;
+  /** False for a restore that a worker of before has begun, which did not know the step. */
+  knows(step: string): boolean;
   isCancellation(error: unknown): boolean;
   /** Runs to its end whether the restore is cancelled or not. */
   uncancelled<T>(work: () => Promise<T>): Promise<T>;

@@ -1,5 +1,5 @@
 /** The world of a restore that Temporal runs. */
-import { CancellationScope, isCancellation, sleep, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, isCancellation, patched, sleep, workflowInfo } from '@temporalio/workflow';
 import { hostTaskQueue } from '../domain/task-queues.ts';
 import { controlActivities, hostActivities } from './activity-options.ts';
 import type { RestoreWorld } from './restore-world.ts';
@@ -13,6 +13,7 @@ export function temporalWorld(): RestoreWorld {
     runId,
     control: controlActivities(),
     host: (host, options) => hostActivities(hostTaskQueue(host), options),
+    knows: (step) => patched(step),
     isCancellation,
     uncancelled: (work) => CancellationScope.nonCancellable(work),
     sleep: (milliseconds, why) => sleep(milliseconds, { summary: why.slice(0, summaryMaximumLength) }),

@@ -15,6 +15,7 @@ describe('createProgram', () => {
         'backup',
         'backup-mark',
         'backups',
+        'baseline',
         'cancel',
         'demo',
         'enable',

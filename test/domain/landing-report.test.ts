@@ -45,6 +45,8 @@ const report: LandingReport = {
   ],
   lockedRoles: [],
   checks: [{ sql: 'SELECT count(*) FROM customers', expected: '5', actual: '5', ok: true }],
+  findings: [],
+  findingsLeftOut: 0,
   retired: null,
   protection: null,
   postgresLog: [],

@@ -41,6 +41,7 @@ await recordPaused('point-in-time-restore.cancelled', 'cancelled', (handle) => h
 await recordPaused('point-in-time-restore.paused-and-promoted', 'promoted', (handle) => handle.promote());
 await recordCancelledBackup();
 await recordScheduled();
+await recordFamily();
 await recordArchiveCare();
 await connection.close();
 
@@ -108,6 +109,23 @@ async function recordArchiveCare(): Promise<void> {
   await site.client.schedules.set({ cluster, cron, action: { operation: 'prune', confirm: true, keepFull: 1 } });
   await site.client.schedules.trigger(cluster, 'prune');
   await saveCompleted('scheduled-prune.pruned', 'scheduledPrune');
+}
+
+/** A restored cluster that is examined and backed up by itself, one that replaces its source and is undone, and the questions about them. */
+async function recordFamily(): Promise<void> {
+  const cluster = demoCluster;
+  await site.client.recordBaseline({ cluster });
+  await saveCompleted('record-baseline.taken', 'recordBaseline');
+  const examined = await request(site, { name: 'protected', protect: true, amcheck: true, baseline: { tolerancePercent: 100 } });
+  await record('point-in-time-restore.examined-and-protected', await site.client.startRestore(examined));
+  await save('base-backup.of-restored-cluster', 'backup/protected');
+  await site.client.landingReport('protected');
+  await saveCompleted('read-landing-report.answered', 'readLandingReport');
+  await site.client.lineage({ cluster });
+  await saveCompleted('read-lineage.answered', 'readLineage');
+  const replacing = await site.client.startRestore(await request(site, { name: 'moved', source: 'stop', retireHours: 1 }));
+  await record('point-in-time-restore.source-retired', replacing);
+  await record('undo-restore.undone', await site.client.startUndo({ restoreId: replacing.workflowId }));
 }
 
 /** Saves a run of the type once it has completed: the list follows a moment later. */

@@ -17,6 +17,8 @@ describe('recorded histories', () => {
         'point-in-time-restore.cancelled',
         'point-in-time-restore.check-failed',
         'point-in-time-restore.ended-early',
+        'point-in-time-restore.examined-and-protected',
+        'point-in-time-restore.source-retired',
         'point-in-time-restore.paused-and-promoted',
         'point-in-time-restore.target-reached',
         'prune.confirmed',
@@ -24,6 +26,7 @@ describe('recorded histories', () => {
         'prune.refused',
         'scheduled-prune.pruned',
         'scheduled-verification.sound',
+        'undo-restore.undone',
         'verify-archive.completed',
       ]),
     );

@@ -37,6 +37,12 @@ export function addArchiveCommands(program: Command): void {
     )
     .action(async (cluster: string, name: string, _options: object, command: Command) => restorePoint(cluster, name, optionsOf(command)));
   program
+    .command('baseline')
+    .argument('<cluster>', 'name of the cluster in walkback.yaml')
+    .description('count the rows of every table of its database and remember them, for `restore --baseline` to compare with')
+    .addHelpText('after', '\nExample:\n  walkback baseline shop')
+    .action(async (cluster: string, _options: object, command: Command) => baseline(cluster, optionsOf(command)));
+  program
     .command('backups')
     .argument('<cluster>', 'name of the cluster in walkback.yaml')
     .description('list the base backups in the archive; reads the archive itself, so Temporal may be down')
@@ -89,6 +95,19 @@ async function restorePoint(cluster: string, name: string, options: { readonly j
     const point = await client.createRestorePoint({ cluster, name });
     const text = `${name}: ${point.lsn} on timeline ${point.timeline}, ${formatInstant(parseInstant(point.time))}.`;
     output.answer({ ok: true, cluster, ...point }, text);
+  });
+}
+
+async function baseline(cluster: string, options: { readonly json?: boolean; readonly config?: string }): Promise<void> {
+  const output = outputOf(options);
+  await withClient(await configurationOf(options), async (client) => {
+    await noteMissingWorker(client, output);
+    const taken = await client.recordBaseline({ cluster });
+    const leftOut = taken.leftOut === 0 ? '' : `; ${taken.leftOut} further tables were not counted`;
+    output.answer(
+      { ok: true, cluster, ...taken },
+      `${taken.rows} rows in ${taken.tables} tables of ${taken.database} are remembered as ${taken.key}${leftOut}.`,
+    );
   });
 }
 

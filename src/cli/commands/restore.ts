@@ -35,6 +35,9 @@ interface RestoreOptions extends CommonOptions {
   readonly protect?: boolean;
   readonly plan?: boolean;
   readonly retire?: number;
+  readonly baseline?: true | string;
+  readonly amcheck?: boolean;
+  readonly verifyPages?: boolean;
   readonly agentCheck: boolean;
   readonly wait: boolean;
   readonly direct?: boolean;
@@ -86,6 +89,12 @@ export function addRestoreCommands(program: Command): void {
       new Option('--other-login-roles <what>', 'lock or keep the other roles that can log in').choices(['lock', 'keep']).default('lock'),
     )
     .option('--check <sql = value>', 'a query and the value it must give; may be repeated', collectCheck, [])
+    .option(
+      '--baseline [percent]',
+      'compare row counts with the newest `walkback baseline` from before the target; off by at most so much, default 0',
+    )
+    .option('--amcheck', "let PostgreSQL's amcheck look at every index and table")
+    .option('--verify-pages', 'verify the checksum of every page')
     .option('--listen-addresses <addresses>', "default: the host's configuration")
     .option('--allow-from <cidr...>', 'networks that may log in; default: loopback')
     .option('--plan', 'print what the restore would do, with every check of archive and host, and do nothing')
@@ -161,6 +170,9 @@ function requestOf(parts: { cluster: string; target: RestoreRequest['target']; o
     roles: options.role,
     otherLoginRoles: options.otherLoginRoles,
     checks: options.check,
+    ...(options.baseline === undefined ? {} : { baseline: { tolerancePercent: options.baseline === true ? 0 : Number(options.baseline) } }),
+    ...(options.amcheck === true ? { amcheck: true } : {}),
+    ...(options.verifyPages === true ? { verifyPages: true } : {}),
     ...(options.retire === undefined ? {} : { retireHours: options.retire }),
     ...(options.protect === true ? { protect: true } : {}),
     ...(options.timeline === undefined ? {} : { timeline: options.timeline }),

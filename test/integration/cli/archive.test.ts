@@ -120,6 +120,14 @@ describe('walkback enable, backup, backups', () => {
     expect(documentOf(status)).toMatchObject({ ok: true, workflowId: 'backup/shop', status: 'completed', phase: 'done' });
   });
 
+  it('walkback baseline counts rows and says where they are remembered', async () => {
+    await querySource(site, 'CREATE TABLE counted AS SELECT generate_series(1, 7) AS n');
+    const outcome = await runCli(site, ['baseline', 'shop', '--json']);
+    const document = documentOf(outcome) as { tables: number; rows: number; key: string };
+    expect(document).toMatchObject({ ok: true, cluster: 'shop', tables: 1, rows: 7, leftOut: 0 });
+    expect(new Set(Object.keys(document))).toEqual(await documentedMembers('baseline'));
+  });
+
   it('walkback backups lists them oldest first, by itself when Temporal is down', async () => {
     const down = { ...site, environment: { ...site.environment, TEMPORAL_ADDRESS: `127.0.0.1:${await freePort()}` } };
     const [text, json] = await Promise.all([runCli(down, ['backups', 'shop']), runCli(down, ['backups', 'shop', '--json'])]);

@@ -55,6 +55,7 @@ describe('walkback restore', () => {
       'start-postgres',
       'await-recovery',
       'swap-roles',
+      'take-inventory',
       'run-checks',
       'open-to-clients',
       'report',
@@ -67,7 +68,9 @@ describe('walkback restore', () => {
     expect(outcome.exitCode).toBe(0);
     const { ok, workflowId, report } = documentOf(outcome) as { ok: boolean; workflowId: string; report: LandingReport };
     expect({ ok, workflowId }).toEqual({ ok: true, workflowId: idOf('as-json') });
-    expect(new Set(Object.keys(report))).toEqual(await documentedMembers('Landing report'));
+    // Nothing was salvaged: then that member is absent.
+    const members = new Set([...(await documentedMembers('Landing report'))].filter((member) => member !== 'salvage'));
+    expect(new Set(Object.keys(report))).toEqual(members);
     expect(report).toMatchObject({ name: 'as-json', endReason: 'target-reached', timeline: 2, lockedRoles: [shopRole] });
   });
 
@@ -97,6 +100,9 @@ describe('walkback restore', () => {
     };
     expect([document.root.name, ...document.root.children.map(({ name }) => name)]).toEqual(['shop', 'waited', 'as-json']);
     expect((await shop.site.client.lineage({ cluster: 'waited' })).root).toEqual(document.root);
+    // Its source runs on: there is nothing to undo.
+    const undone = await runCli(shop.site, ['undo', idOf('as-json'), '--json']);
+    expect([undone.exitCode, errorCodeOf(undone)]).toEqual([3, 'NOT_RETIRED']);
     const unknown = await runCli(down, ['report', 'nobody', '--json']);
     expect([unknown.exitCode, errorCodeOf(unknown)]).toEqual([3, 'NOT_FOUND']);
   });
@@ -119,6 +125,8 @@ describe('walkback restore', () => {
     await expect(readPaused('paused', 'DELETE FROM orders RETURNING id::text AS value')).rejects.toThrow(/read-only|recovery/);
     const members = await documentedMembers('status');
     expect(Object.keys(paused).filter((member) => !members.has(member))).toEqual([]);
+    const undone = await runCli(shop.site, ['undo', id, '--json']);
+    expect([undone.exitCode, errorCodeOf(undone)]).toEqual([3, 'ALREADY_RUNNING']);
     const text = await runCli(shop.site, ['status', id]);
     expect(text.stdout).toContain('paused-at-target: Paused at the target, read-only on the private socket');
     expect(text.stdout).toContain('waiting for the update `promote`, `advance` (a later target) or `abort`, or cancel');

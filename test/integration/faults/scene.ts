@@ -2,7 +2,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RestoreHandle } from '../../../src/client/handles.ts';
-import { demoAdmin, demoCluster, demoHost, type DemoProcess, type DemoSite, startDemoSite } from '../../../src/demo/demo-site.ts';
+import {
+  demoAdmin,
+  demoCluster,
+  demoHost,
+  type DemoProcess,
+  type DemoSite,
+  type DemoSiteOptions,
+  startDemoSite,
+} from '../../../src/demo/demo-site.ts';
 import { freePort } from '../../../src/demo/local-services/free-port.ts';
 import { startLocalS3 } from '../../../src/demo/local-services/local-s3.ts';
 import { type Instant, parseInstant } from '../../../src/domain/instant.ts';
@@ -14,7 +22,7 @@ import { waitUntil } from '../../harness/wait-until.ts';
 import { StoreTroubles } from './store-troubles.ts';
 
 /** What may be chosen. */
-export interface SceneOptions {
+export interface SceneOptions extends Pick<DemoSiteOptions, 'settings' | 'pageChecksums'> {
   /** Options of walkback.yaml, as variables. */
   readonly environment?: Readonly<Record<string, string>>;
   /** Statements before archiving begins; what they write is in the base backup and not in the archived WAL. */
@@ -44,10 +52,10 @@ export class Scene implements AsyncDisposable {
   }
 
   /** Starts the site, fills the source, switches archiving on and takes a base backup. */
-  static async open({ environment = {}, fill = [] }: SceneOptions = {}): Promise<Scene> {
+  static async open({ environment = {}, fill = [], ...options }: SceneOptions = {}): Promise<Scene> {
     await using stack = new AsyncDisposableStack();
     // A site with a store of its own: one that the environment names makes no troubles on request.
-    const site = stack.use(await startDemoSite({ withUi: false, environment, startS3: () => startLocalS3({}) }));
+    const site = stack.use(await startDemoSite({ ...options, withUi: false, environment, startS3: () => startLocalS3({}) }));
     const { server } = site.s3;
     if (server === undefined) throw new Error('the site has no S3 server of its own');
     const scene = new Scene(site, new StoreTroubles(server));

@@ -1,0 +1,32 @@
+/** Questions to archives by way of a worker, for clients that cannot reach them. */
+import type { Client } from '@temporalio/client';
+import { operationAttributes } from '../temporal/search-attributes.ts';
+import { clientError } from './handles.ts';
+
+const questionTimeoutMs = 60_000;
+
+/** A question to an archive: a short workflow whose result is the answer. */
+interface Question {
+  readonly type: string;
+  /** Begins the workflow's id. */
+  readonly name: string;
+  readonly input: object;
+  /** The cluster that it is about, where that is known. */
+  readonly about: string | undefined;
+}
+
+/** Asks it. @throws WalkbackError as the workflow fails, NO_WORKER when none answers in time */
+export async function ask<Answer>(client: Client, taskQueue: string, { type, name, input, about }: Question): Promise<Answer> {
+  const workflowId = [name, ...(about === undefined ? [] : [about]), crypto.randomUUID()].join('/');
+  try {
+    return await client.workflow.execute<(input: Question['input']) => Promise<Answer>>(type, {
+      taskQueue,
+      workflowId,
+      args: [input],
+      workflowExecutionTimeout: questionTimeoutMs,
+      ...(about === undefined ? {} : { typedSearchAttributes: operationAttributes({ operation: 'list', cluster: about }) }),
+    });
+  } catch (error) {
+    throw clientError(error, workflowId);
+  }
+}
