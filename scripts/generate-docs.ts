@@ -6,6 +6,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { type ErrorCategory, errorCatalogue, type ErrorEntry, exitCodeOfCategory } from '../src/domain/errors.ts';
 import { cliPage } from './docs/cli-page.ts';
+import { recoveryFailuresPage } from './docs/recovery-failures-page.ts';
 
 /** A page, and what it must hold. */
 export interface GeneratedPage {
@@ -28,6 +29,7 @@ export function generatedPages(): readonly GeneratedPage[] {
     { path: 'docs/errors.md', text: errorsPage() },
     { path: 'docs/exit-codes.md', text: exitCodesPage() },
     { path: 'docs/cli.md', text: cliPage() },
+    { path: 'docs/recovery-failures.md', text: recoveryFailuresPage() },
   ];
 }
 

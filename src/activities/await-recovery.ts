@@ -13,7 +13,8 @@ import {
   type RecoverySummary,
   summarizeRecovery,
 } from '../domain/recovery-events.ts';
-import type { RecoveryFatal, RecoveryFatalCode } from '../domain/recovery-fatal.ts';
+import { describeFatal, type RecoveryFatal } from '../domain/recovery-fatal.ts';
+import { recoveryFatals } from '../domain/recovery-fatals.ts';
 import { type ConnectOptions, connectServer } from '../postgres/connection.ts';
 import { probeWrite, readLandingFacts, readRecoveryProgress } from '../postgres/recovery-progress.ts';
 import { launchLogFile, recoveryLogFile } from '../postgres/recovery-settings.ts';
@@ -39,9 +40,6 @@ const progressIntervalMs = 1000;
 const progressTimeoutMs = 2000;
 const logLinesMaximum = 40;
 const logLineMaximumLength = 300;
-
-/** After these a start of the same directory can succeed without anybody changing anything in it. */
-const passingFatals: ReadonlySet<RecoveryFatalCode> = new Set(['restore-command-failed', 'disk-full', 'stopped', 'address-in-use']);
 
 /** A WAL file that the archive does not hold as it was archived is not there at the next start either. */
 const lastingWalFailures: ReadonlySet<ErrorCode> = new Set(['OBJECT_DAMAGED', 'WAL_REFUSED', 'WAL_MISSING', 'ARCHIVE_FORMAT_UNSUPPORTED']);
@@ -145,7 +143,7 @@ async function outcomeOfGone(watch: RecoveryWatch, log: RecoveryLog): Promise<Re
   if (setting !== undefined) return { kind: 'setting-too-low', setting, landing };
   if (fatal === undefined) return { kind: 'interrupted', reason: 'the server is gone without a word', landing };
   if (fatal.code === 'restore-command-failed') return { kind: 'interrupted', reason: await reasonOfMissingWal(watch, fatal), landing };
-  if (passingFatals.has(fatal.code)) return { kind: 'interrupted', reason: fatal.message, landing };
+  if (recoveryFatals[fatal.code].mayPass) return { kind: 'interrupted', reason: fatal.message, landing };
   throw recoveryFailed(fatal, landing);
 }
 
@@ -158,8 +156,8 @@ async function reasonOfMissingWal(watch: RecoveryWatch, fatal: RecoveryFatal): P
 }
 
 function recoveryFailed(fatal: RecoveryFatal, landing: Landing): WalkbackError {
-  const detail = fatal.detail === undefined ? '' : ` ${fatal.detail}`;
-  return new WalkbackError('RECOVERY_FAILED', `PostgreSQL gave up recovery (${fatal.code}): ${fatal.message}.${detail}`, {
+  return new WalkbackError('RECOVERY_FAILED', `PostgreSQL gave up recovery (${fatal.code}). ${describeFatal(fatal)}`, {
+    hint: recoveryFatals[fatal.code].next,
     facts: { reason: fatal.code, log: landing.logLines.slice(-10) },
   });
 }

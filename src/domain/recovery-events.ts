@@ -114,10 +114,9 @@ export function summarizeRecovery(records: Iterable<LogRecord>, before: Recovery
 
 /** What one record means for recovery; undefined when nothing. */
 export function recoveryEventOf(record: LogRecord): RecoveryEvent | undefined {
-  if (record.severity === 'FATAL' || record.severity === 'PANIC') {
-    const fatal = recoveryFatalOf(record);
-    return fatal === undefined ? undefined : { kind: 'fatal', fatal };
-  }
+  const fatal = recoveryFatalOf(record);
+  if (fatal !== undefined) return { kind: 'fatal', fatal };
+  if (record.severity === 'FATAL' || record.severity === 'PANIC') return undefined;
   if (record.message.startsWith('hot standby is not possible because of insufficient parameter settings')) {
     const setting = insufficientSettingIn(record.detail);
     return setting === undefined ? undefined : { kind: 'insufficient-setting', setting };

@@ -146,7 +146,7 @@ describe('summarizeRecovery', () => {
 
   it('summarizeRecovery begins anew when an earlier try to start had failed', () => {
     const leftovers = fatal('pre-existing shared memory block (key 1, ID 2) is still in use', { backendType: undefined });
-    expect(summarizeRecovery([leftovers]).fatal).toMatchObject({ code: 'address-in-use' });
+    expect(summarizeRecovery([leftovers]).fatal).toMatchObject({ code: 'already-running' });
     const started = record('starting PostgreSQL 17.6 on x86_64-pc-linux-gnu, compiled by gcc, 64-bit', { backendType: 'postmaster' });
     expect(summarizeRecovery([leftovers, started, ...landing])).toEqual(summarizeRecovery(landing));
   });
