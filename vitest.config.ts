@@ -10,7 +10,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [
-            'test/{domain,storage,archive,postgres,agent,config,client,cli,processes,workflows,bench}/**/*.test.ts',
+            'test/{domain,storage,archive,postgres,agent,activities,config,client,cli,processes,workflows,bench}/**/*.test.ts',
             'test/tidy.test.ts',
           ],
           exclude: ['test/postgres/server/**'],
@@ -21,7 +21,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'integration',
-          include: ['test/{conformance,integration,replay,postgres/server}/**/*.test.ts'],
+          include: ['test/{conformance,integration,replay,chaos,scale,postgres/server}/**/*.test.ts'],
           globalSetup: ['test/harness/global-setup.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,

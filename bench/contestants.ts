@@ -35,5 +35,6 @@ export async function findContestants(site: BenchSite, say: (line: string) => vo
 
 /** Does the contestant take part? */
 export function takesPart(peer: Peer, figure: FigureName): boolean {
+  if (figure === 'orchestration') return peer.orchestrate !== undefined;
   return figure !== 'restore-total' || peer.restoreAll !== undefined;
 }

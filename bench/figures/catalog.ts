@@ -2,7 +2,7 @@
 import { baseBackupFetch, baseBackupPush } from './base-backups.ts';
 import type { MeasuredFigure } from './figure.ts';
 import { restoreCallAbsent, restoreCallHit } from './restore-calls.ts';
-import { restoreTotal } from './restore-total.ts';
+import { orchestration, restoreTotal } from './restore-total.ts';
 import { walPush } from './wal-push.ts';
 import { walReplay } from './wal-replay.ts';
 
@@ -14,4 +14,5 @@ export const figures: readonly MeasuredFigure[] = [
   restoreCallHit,
   restoreCallAbsent,
   restoreTotal,
+  orchestration,
 ];

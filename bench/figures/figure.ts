@@ -12,7 +12,8 @@ export type FigureName =
   | 'wal-replay'
   | 'restore-call-hit'
   | 'restore-call-absent'
-  | 'restore-total';
+  | 'restore-total'
+  | 'orchestration';
 
 /** What the figures work with. */
 export interface Stage {

@@ -37,6 +37,8 @@ export interface Peer {
   openWal(dataDirectory: string, wal: BenchWal): Promise<WalAccess>;
   /** From nothing to promoted and writable; undefined when that is not what the contestant is for. */
   restoreAll?(restore: WholeRestore): Promise<Measurement>;
+  /** The same; measured is what is neither fetching nor replaying nor PostgreSQL's own start and stop. */
+  orchestrate?(restore: WholeRestore): Promise<Measurement>;
 }
 
 /** A whole restore. */

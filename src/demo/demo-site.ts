@@ -35,6 +35,8 @@ export interface DemoSiteOptions {
   readonly otherInstallations?: readonly PostgresInstallation[];
   /** Default: the endpoint that the environment names, else one of the site's own. */
   readonly startS3?: () => Promise<LocalS3>;
+  /** Default: a dev server that forgets everything when it ends. */
+  readonly startTemporal?: () => Promise<TemporalDevServer>;
   readonly signal?: AbortSignal;
 }
 
@@ -60,8 +62,8 @@ export interface DemoSite extends AsyncDisposable {
   readonly source: { readonly name: string; readonly dataDirectory: string; readonly server: ConnectOptions };
   readonly worker: DemoProcess;
   readonly agent: DemoProcess;
-  /** Starts another worker or agent, after one was stopped or killed. */
-  start(name: 'worker' | 'agent'): Promise<DemoProcess>;
+  /** Starts another worker or agent, after one was stopped or killed, with variables over those of the site. */
+  start(name: 'worker' | 'agent', environment?: Readonly<Record<string, string>>): Promise<DemoProcess>;
   /** Data directories to stop servers on when the site is closed. */
   readonly restored: string[];
 }
@@ -81,11 +83,10 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
   const directory = await mkdtemp(join(tmpdir(), 'walkback-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
   const installation = options.installation ?? (await preferredInstallation());
-  const attributes = searchAttributeTypes;
+  const startTemporal = () =>
+    startTemporalDevServer({ searchAttributes: searchAttributeTypes, ...(options.withUi === false ? { uiPort: false } : {}) });
   const [temporal, s3, source] = await Promise.all([
-    startTemporalDevServer({ searchAttributes: attributes, ...(options.withUi === false ? { uiPort: false } : {}) }).then((server) =>
-      stack.use(server),
-    ),
+    (options.startTemporal ?? startTemporal)().then((server) => stack.use(server)),
     (options.startS3 ?? startLocalS3)().then((server) => stack.use(server)),
     startSource({ directory, installation, settings: options.settings ?? {}, pageChecksums: options.pageChecksums === true }),
   ]);
@@ -95,8 +96,8 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
   const environment = { ...options.environment, ...s3.environment, TEMPORAL_ADDRESS: temporal.address, WALKBACK_CONFIG: configFile };
   const processes = new Map<string, DemoProcess>();
   stack.defer(async () => void (await Promise.all([...processes.values()].map((running) => running.stop()))));
-  const start = async (name: 'worker' | 'agent') => {
-    const started = await startProcess(name, { directory, environment });
+  const start = async (name: 'worker' | 'agent', more: Readonly<Record<string, string>> = {}) => {
+    const started = await startProcess(name, { directory, environment: { ...environment, ...more } });
     processes.set(name, started);
     return started;
   };

@@ -40,11 +40,15 @@ interface Run {
 /** How long an agent that ends waits for what runs. */
 const closeGraceMs = 30_000;
 const endedPollMs = 20;
+/** Restores that have ended, for those who ask once more. */
+const rememberedMaximumCount = 20;
 
 /** All of one agent. */
 export class DirectRestores implements AsyncDisposable {
   readonly #options: DirectRestoresOptions;
   readonly #runs = new Map<string, Run>();
+  /** Of two that ask for the same at once, the second gets the first one's. */
+  readonly #beginning = new Map<string, Promise<Run>>();
   /** Activities that run now. */
   #running = 0;
 
@@ -63,7 +67,7 @@ export class DirectRestores implements AsyncDisposable {
     const restoreId = directRestoreId(request.host, request.dataDirectory);
     const known = this.#runs.get(restoreId);
     const isFollowed = known !== undefined && (known.ended === null || known.askers.has(asker));
-    const run = isFollowed ? known : await this.#begin(restoreId, request);
+    const run = isFollowed ? known : await this.#beginOnce(restoreId, request);
     if (JSON.stringify(run.request) !== JSON.stringify(request)) {
       throw new WalkbackError('ALREADY_RUNNING', `Another restore into ${request.dataDirectory} runs on this host.`, {
         facts: { restoreId },
@@ -86,6 +90,16 @@ export class DirectRestores implements AsyncDisposable {
     while (this.#running > 0 && Date.now() < deadlineMs) await delay(endedPollMs);
   }
 
+  async #beginOnce(restoreId: string, request: CompleteRestoreRequest): Promise<Run> {
+    const beginning = this.#beginning.get(restoreId) ?? this.#begin(restoreId, request);
+    this.#beginning.set(restoreId, beginning);
+    try {
+      return await beginning;
+    } finally {
+      this.#beginning.delete(restoreId);
+    }
+  }
+
   async #begin(restoreId: string, request: CompleteRestoreRequest): Promise<Run> {
     const path = join(this.#options.directory, `${createHash('sha256').update(restoreId).digest('hex')}.jsonl`);
     const journal = await DirectJournal.open(path, { runId: randomUUID(), request });
@@ -104,6 +118,7 @@ export class DirectRestores implements AsyncDisposable {
     });
     const steps = new RestoreSteps(world, () => '');
     const run: Run = { restoreId, request, askers: new Set(), steps, cancel, activity: {}, ended: null };
+    this.#forgetEnded();
     this.#runs.set(restoreId, run);
     this.#options.log.info({ restoreId, isResumed: journal.isResumed }, 'A restore runs without Temporal.');
     void this.#runToEnd(run, journal);
@@ -123,6 +138,12 @@ export class DirectRestores implements AsyncDisposable {
       await journal.remove();
       run.ended = { error: { code, message, hint, facts } };
     }
+  }
+
+  /** Whoever followed the oldest has long heard how they ended. */
+  #forgetEnded(): void {
+    const ended = [...this.#runs].filter(([, run]) => run.ended !== null);
+    for (const [restoreId] of ended.slice(0, Math.max(0, ended.length - rememberedMaximumCount))) this.#runs.delete(restoreId);
   }
 
   #counted<T extends object>(activities: T): T {

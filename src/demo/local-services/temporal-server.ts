@@ -21,6 +21,8 @@ export interface TemporalDevServerOptions {
   readonly executable?: string;
   /** A port for the web UI, or false for no UI. Default: a free port. */
   readonly uiPort?: number | false;
+  /** Where it listens. Default: a free port. */
+  readonly port?: number;
   /** Search attributes to register, name to type. */
   readonly searchAttributes: Readonly<Record<string, SearchAttributeType>>;
   /** Keeps workflows over restarts. Default: in memory. */
@@ -76,7 +78,7 @@ const keptLineCount = 30;
 export async function startTemporalDevServer(options: TemporalDevServerOptions): Promise<TemporalDevServer> {
   const executable = options.executable ?? (await findTemporalExecutable(process.env));
   for (let attempt = 1; ; attempt++) {
-    const ports = { port: await freePort(), uiPort: options.uiPort ?? (await freePort()) };
+    const ports = { port: options.port ?? (await freePort()), uiPort: options.uiPort ?? (await freePort()) };
     try {
       return executable === undefined
         ? await startSdkDevServer(ports, devServerArguments(options))

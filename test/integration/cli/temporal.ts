@@ -4,9 +4,17 @@ import type { DemoSite } from '../../../src/demo/demo-site.ts';
 
 /** Lets a test look, and closes the connection afterwards. */
 export async function withTemporal<T>(site: DemoSite, look: (client: Client) => Promise<T>): Promise<T> {
-  const connection = await Connection.connect({ address: site.temporal.address });
+  return await withTemporalAt(site.temporal, look);
+}
+
+/** Looks into any server. */
+export async function withTemporalAt<T>(
+  { address, namespace }: { readonly address: string; readonly namespace: string },
+  look: (client: Client) => Promise<T>,
+): Promise<T> {
+  const connection = await Connection.connect({ address });
   try {
-    return await look(new Client({ connection }));
+    return await look(new Client({ connection, namespace }));
   } finally {
     await connection.close();
   }

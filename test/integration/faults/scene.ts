@@ -22,7 +22,7 @@ import { waitUntil } from '../../harness/wait-until.ts';
 import { StoreTroubles } from './store-troubles.ts';
 
 /** What may be chosen. */
-export interface SceneOptions extends Pick<DemoSiteOptions, 'settings' | 'pageChecksums'> {
+export interface SceneOptions extends Pick<DemoSiteOptions, 'settings' | 'pageChecksums' | 'startTemporal'> {
   /** Options of walkback.yaml, as variables. */
   readonly environment?: Readonly<Record<string, string>>;
   /** Statements before archiving begins; what they write is in the base backup and not in the archived WAL. */
@@ -150,13 +150,20 @@ export class Scene implements AsyncDisposable {
     await this.#processes[name].stop('SIGKILL');
   }
 
+  /** Stands still until it goes on: SIGSTOP, as a host that hangs. */
+  freeze(name: 'agent' | 'worker'): () => void {
+    const { child } = this.#processes[name];
+    child.kill('SIGSTOP');
+    return () => void child.kill('SIGCONT');
+  }
+
   /** Asks it to end, as systemd would. */
   async stop(name: 'agent' | 'worker'): Promise<void> {
     await this.#processes[name].stop('SIGTERM');
   }
 
-  async start(name: 'agent' | 'worker'): Promise<void> {
-    this.#processes[name] = await this.site.start(name);
+  async start(name: 'agent' | 'worker', environment: Readonly<Record<string, string>> = {}): Promise<void> {
+    this.#processes[name] = await this.site.start(name, environment);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
