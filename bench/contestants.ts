@@ -9,7 +9,7 @@ import type { BenchSite } from './site/bench-site.ts';
 import { findProgram } from './site/programs.ts';
 
 /** Everybody. */
-export interface Contestants {
+export interface Contestants extends AsyncDisposable {
   /** We first: our base backup is the oldest, so that our restores replay the most. */
   readonly all: readonly Peer[];
   readonly walkback: Walkback;
@@ -30,7 +30,7 @@ export async function findContestants(site: BenchSite, say: (line: string) => vo
       `pgBackRest is left out: ${pgbackrest === undefined ? 'it is not on PATH' : 'there is no HTTPS port for it (versitygw and openssl)'}`,
     );
   } else peers.push(await createPgbackrest(site, pgbackrest, 'lz4'), await createPgbackrest(site, pgbackrest, 'zst'));
-  return { all: [...peers, local], walkback, local };
+  return { all: [...peers, local], walkback, local, [Symbol.asyncDispose]: () => walkback[Symbol.asyncDispose]() };
 }
 
 /** Does the contestant take part? */

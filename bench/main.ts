@@ -26,7 +26,7 @@ async function main(options: BenchOptions): Promise<void> {
   say(`Temporal, S3, an agent, a worker, and a source of ${options.sizeMib} MiB`);
   await using site = await startBenchSite({ sizeMib: options.sizeMib, signal });
   say(`S3 server: ${site.s3.name}; PostgreSQL ${site.demo.installation.major}`);
-  const contestants = await findContestants(site, say);
+  await using contestants = await findContestants(site, say);
   const results = await runFigures({ site, contestants, options, say, signal });
   const table = renderTable(results, { options, s3: site.s3.name, postgres: site.demo.installation.major });
   if (options.results !== undefined) await writeResults(options.results, table, results);

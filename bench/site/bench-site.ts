@@ -7,6 +7,9 @@ import type { ObjectStore } from '../../src/storage/object-store.ts';
 import { BenchSource, sourceSettings } from './source.ts';
 import { type BenchS3, startBenchS3 } from './s3.ts';
 
+const removalRetriesMaximum = 20;
+const removalRetryDelayMs = 50;
+
 /** A running site. */
 export interface BenchSite extends AsyncDisposable {
   readonly demo: DemoSite;
@@ -56,7 +59,7 @@ export async function keysUnder(site: BenchSite, prefix: string): Promise<readon
   return keys;
 }
 
-/** Removes a restored directory, and what belongs to it. */
+/** Removes a restored directory, and what belongs to it. The agent may still put a file into it, which is tried again. */
 export async function removeDirectory(path: string): Promise<void> {
-  await rm(path, { recursive: true, force: true });
+  await rm(path, { recursive: true, force: true, maxRetries: removalRetriesMaximum, retryDelay: removalRetryDelayMs });
 }
