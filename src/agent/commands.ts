@@ -7,9 +7,12 @@ import { absentSuffix } from './restore/prefetcher.ts';
 import { wantedSuffix } from './shell/answer-directory.ts';
 import { acknowledgementsPathOf, acknowledgementSuffixes } from './push/acknowledgements.ts';
 
-/** How long the shell looks for the answer before it asks over the socket: three seconds in all. */
-const waitStepSeconds = 0.01;
-const waitStepsMaximum = 300;
+/**
+ * How long the shell looks for the answer before it asks over the socket: three seconds in all. Each look starts a `sleep`; archive_command looks less often, because
+ * what it waits for takes longer, and nobody waits for it.
+ */
+const fetchWait = { stepSeconds: 0.01, stepsMaximum: 300 } as const;
+const pushWait = { stepSeconds: 0.03, stepsMaximum: 100 } as const;
 /** PostgreSQL 14 and 15 cut what they run after 1023 bytes (MAXPGPATH), without a word; %f and %p become longer than they are written. */
 const archiveCommandMaximumBytes = 1023 - 6 * 40;
 
@@ -39,7 +42,7 @@ export function archiveCommand(options: CommandPaths & { readonly cluster: strin
     't && exit 0',
     `{ true >"$a${wanted}"; } 2>/dev/null`,
     'i=0',
-    `while [ -e "$a${wanted}" ] && [ $i -lt ${waitStepsMaximum} ] && sleep ${waitStepSeconds}; do t && exit 0; i=$((i+1)); done`,
+    `while [ -e "$a${wanted}" ] && [ $i -lt ${pushWait.stepsMaximum} ] && sleep ${pushWait.stepSeconds}; do t && exit 0; i=$((i+1)); done`,
     't && exit 0',
     ask,
   ].join('; ');
@@ -67,7 +70,7 @@ export function restoreCommand(options: CommandPaths & { readonly restoreId: str
     't',
     `{ true >${wanted}; } 2>/dev/null`,
     'i=0',
-    `while [ -e ${wanted} ] && [ $i -lt ${waitStepsMaximum} ] && sleep ${waitStepSeconds}; do t; i=$((i+1)); done`,
+    `while [ -e ${wanted} ] && [ $i -lt ${fetchWait.stepsMaximum} ] && sleep ${fetchWait.stepSeconds}; do t; i=$((i+1)); done`,
     't',
     `${agentCommand('fetch', options.restoreId, options)}; s=$?`,
     'if [ $s -eq 100 ]; then s=1; elif [ $s -ge 1 ] && [ $s -le 125 ]; then s=255; fi',

@@ -11,9 +11,10 @@ import { writeFileSynced } from '../files/durable-file.ts';
 import type { ObjectCipher } from './encryption/cipher.ts';
 import { assertWritable } from './encryption.ts';
 import { parseWalKey, walKey, walPrefix } from './layout.ts';
-import { contentReader, storedForm } from './object-content.ts';
-import { collectedContent, readStoredContent, sha256Of, unreadable } from './stored-content.ts';
+import { contentReader } from './object-content.ts';
+import { readStoredContent, sha256Of, unreadable } from './stored-content.ts';
 import { conflictError } from './wal-conflicts.ts';
+import { type PackedFile, WalPacking } from './wal-packing.ts';
 import { readWalHeader, type WalHeader, walLongPageHeaderBytes, whyNotSegment } from './wal-page.ts';
 import { readWalSource, type WalSource } from './wal-source.ts';
 import { WalTimelines } from './wal-timelines.ts';
@@ -106,6 +107,7 @@ class StoredWal implements WalArchive {
   readonly #store: ObjectStore;
   readonly #options: WalArchiveOptions;
   readonly #buffers: BufferPool;
+  readonly #packing: WalPacking;
   readonly #timelines = new WalTimelines((timeline) => this.readHistory(timeline));
   /** The extension that was right last time, so that an archive in another compression costs no extra request a segment. */
   #likelyExtension: string;
@@ -114,6 +116,7 @@ class StoredWal implements WalArchive {
     this.#store = store;
     this.#options = options;
     this.#buffers = new BufferPool({ sizeBytes: options.segmentBytes, keptMaximumCount: keptBuffersMaximumCount });
+    this.#packing = new WalPacking(options);
     this.#likelyExtension = codecs[options.compression].extension;
   }
 
@@ -121,9 +124,10 @@ class StoredWal implements WalArchive {
     assertWritable(this.#options.cipher);
     const maximumBytes = this.#maximumBytes(file.name);
     const whyWrong = async (bytes: Buffer) => this.#whyWrong(bytes, file) ?? (await this.#whyForeign(bytes, file));
-    return await this.#buffers.lend(async (buffer) =>
-      this.#pushSource(file, await readWalSource(file, { buffer, maximumBytes, whyWrong })),
-    );
+    return await this.#buffers.lend(async (buffer) => {
+      const source = await readWalSource(file, { buffer, maximumBytes, whyWrong });
+      return await this.#packing.packed(source.bytes, (packed) => this.#put(file, source, packed));
+    });
   }
 
   async fetch(file: WalFetch): Promise<'fetched' | 'absent'> {
@@ -202,11 +206,10 @@ class StoredWal implements WalArchive {
     return bytes?.toString('utf8');
   }
 
-  async #pushSource(file: WalPush, { bytes, closedAt }: WalSource): Promise<'stored' | 'already-stored'> {
+  async #put(file: WalPush, { bytes, closedAt }: WalSource, packed: PackedFile): Promise<'stored' | 'already-stored'> {
     const codec = codecs[this.#options.compression];
     const key = walKey(file.name, codec.extension);
-    const stored = await collectedContent(storedForm([bytes], { codec, cipher: this.#options.cipher }));
-    const storedSha256 = sha256Of(stored);
+    const { stored, storedSha256 } = packed;
     const metadata = { [storedSha256MetadataName]: storedSha256, [closedAtMetadataName]: closedAt };
     const put = await this.#store.put(key, stored, { ifAbsent: true, metadata, ...signalOption(file.signal) });
     if (walFileKind(file.name) === 'history') this.#timelines.forget(Number.parseInt(file.name.slice(0, 8), 16));

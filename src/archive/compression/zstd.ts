@@ -13,6 +13,8 @@ const compressionLevel = 1;
 const jobBytes = 1024 * 1024;
 const frameParameters = { [constants.ZSTD_c_compressionLevel]: compressionLevel, [constants.ZSTD_c_checksumFlag]: 1 } as const;
 const noInput = Buffer.alloc(0);
+/** Headers and checksums of a frame that holds what does not compress. */
+const frameOverheadBytes = 64 * 1024;
 
 export const zstd: Codec = { extension: 'zst', compress, decompress };
 
@@ -44,6 +46,22 @@ async function* compressedIn(context: ZstdContext, chunks: Chunks): AsyncGenerat
     isComplete = madeBytes < output.length;
     if (madeBytes > 0) yield output.subarray(0, madeBytes);
   }
+}
+
+/**
+ * Compresses all of an input in one step, as one frame: without the copies that a stream of pieces makes.
+ * @returns how many bytes lie at the beginning of the output; undefined when it has no room for the worst case (zstd.h, ZSTD_COMPRESSBOUND), or this
+ * version of Node cannot do it
+ */
+export function compressWhole(input: Buffer, output: Buffer): number | undefined {
+  if (output.length < wholeMaximumBytes(input.length)) return undefined;
+  using context = openZstdContext('compress', { params: frameParameters });
+  return context?.step(zstdDirective.end, input, output).madeBytes;
+}
+
+/** The room that an input of so many bytes may take: a little more than zstd asks for. */
+export function wholeMaximumBytes(inputBytes: number): number {
+  return inputBytes + Math.ceil(inputBytes / 256) + frameOverheadBytes;
 }
 
 function decompress(chunks: Chunks, { inThisThread = false }: DecompressOptions = {}): AsyncIterable<Buffer> {
