@@ -51,6 +51,13 @@ export interface RetirementActivities {
   }): Promise<Attempted<{ readonly dataDirectory: string; readonly keepUntil: string }>>;
   /** Nothing to do where there is no fence. */
   liftSourceFence(input: { readonly cluster: string; readonly restoreId: string }): Promise<Attempted<null>>;
+  /** Read-only. */
+  checkRetired(input: {
+    readonly cluster: string;
+    readonly restoreId: string;
+    /** The restored cluster listens on its port, and is going to be stopped. */
+    readonly isPortTaken: boolean;
+  }): Promise<Attempted<null>>;
   /** A fence that is lifted and a server that runs stay so. */
   bringBackSource(input: BringBackInput): Promise<Attempted<{ readonly dataDirectory: string }>>;
 }

@@ -1,13 +1,14 @@
 /** Activities that retire a source behind a fence, and bring it back. */
 import { join } from 'node:path';
+import { WalkbackError } from '../domain/errors.ts';
 import { readControlData } from '../postgres/control-data.ts';
 import { majorOfDirectory } from '../postgres/data-directory.ts';
-import { fenceDirectory, liftFence } from '../postgres/fence.ts';
+import { fenceDirectory, liftFence, readFence } from '../postgres/fence.ts';
 import { installationFor } from '../postgres/installations.ts';
 import { startServer } from '../postgres/process-control.ts';
 import { serverState } from '../postgres/server-state.ts';
 import { runActivity } from './activity.ts';
-import type { HostDependencies } from './dependencies.ts';
+import type { HostCluster, HostDependencies } from './dependencies.ts';
 import { assertPortFree } from './host-inspection.ts';
 import type { BringBackInput, RetirementActivities } from './family-types.ts';
 
@@ -27,8 +28,29 @@ export function createRetirementActivities(dependencies: HostDependencies): Reti
         await liftFence(dependencies.clusterOf(cluster).dataDirectory, restoreId);
         return null;
       }),
+    checkRetired: ({ cluster, restoreId, isPortTaken }) =>
+      runActivity(async () => {
+        const source = dependencies.clusterOf(cluster);
+        await assertCanComeBack(source, restoreId);
+        const { running } = await serverState(source.dataDirectory);
+        if (!running && !isPortTaken) await assertPortFree(source.server.port);
+        return null;
+      }),
     bringBackSource: (input) => runActivity(({ signal }) => bringBack(dependencies, input, signal)),
   };
+}
+
+/** One that runs, or has no fence, was brought back by a run of the undo before this one. */
+async function assertCanComeBack({ dataDirectory, name }: HostCluster, restoreId: string): Promise<void> {
+  const fence = await readFence(dataDirectory);
+  if (fence !== undefined && fence.restoreId !== restoreId) {
+    throw new WalkbackError('CLUSTER_RETIRED', `${name} in ${dataDirectory} was retired by another restore, ${fence.restoreId}.`, {
+      hint: `Undo that one: \`walkback undo ${fence.restoreId}\`.`,
+      facts: { restoreId: fence.restoreId },
+    });
+  }
+  // Its directory may be gone by now.
+  await majorOfDirectory(dataDirectory);
 }
 
 /** One that runs was brought back by an attempt before this one. */

@@ -8,6 +8,9 @@ import { type ConnectOptions, connectServer, type ServerConnection } from './con
 
 /** Databases looked into, in the order of their names. */
 const databasesMaximum = 500;
+const databasesAtOnce = 4;
+/** A prepared transaction may hold a lock for ever. */
+const lockTimeoutMs = 10_000;
 /** Things of one kind that are named in one database. */
 const namedMaximum = 20;
 /** Indexes that one finding about a collation names. */
@@ -39,9 +42,8 @@ const clusterProbes: readonly Probe[] = [
   },
   {
     kind: 'superuser',
-    sql: `SELECT format('%s is a superuser that can log in%s.', rolname,
-            CASE WHEN rolpassword IS NULL THEN ' only over the private socket, as it has no password' ELSE ' with a password' END) AS text
-          FROM pg_authid WHERE rolsuper AND rolcanlogin AND rolname NOT LIKE 'walkback\\_tmp\\_%' ORDER BY rolname`,
+    sql: `SELECT format('%s is a superuser that can log in with a password.', rolname) AS text
+          FROM pg_authid WHERE rolsuper AND rolcanlogin AND rolpassword IS NOT NULL ORDER BY rolname`,
   },
   {
     kind: 'page-checksums',
@@ -100,22 +102,23 @@ const databaseProbes: readonly Probe[] = [
  * @throws WalkbackError POSTGRES_UNREACHABLE; what PostgreSQL refuses to tell is a finding
  */
 export async function takeInventory(server: ConnectOptions): Promise<RestoredFinding[]> {
+  await using connection = await connectServer(server);
   const findings: RestoredFinding[] = [];
-  const { databases, major } = await (async () => {
-    await using connection = await connectServer(server);
-    for (const probe of clusterProbes) findings.push(...(await probed(connection, probe, null)));
-    return await readDatabases(connection);
-  })();
-  for (const database of databases.slice(0, databasesMaximum)) findings.push(...(await inventoryOf({ ...server, database }, major)));
-  const leftOut = databases.length - databasesMaximum;
+  for (const probe of clusterProbes) findings.push(...(await probed(connection, probe, null)));
+  const { databases, major } = await readDatabases(connection);
+  const looked = databases.slice(0, databasesMaximum);
+  for (let first = 0; first < looked.length; first += databasesAtOnce) {
+    const some = looked.slice(first, first + databasesAtOnce).map((database) => inventoryOf({ ...server, database }, major));
+    findings.push(...(await Promise.all(some)).flat());
+  }
+  const leftOut = databases.length - looked.length;
   if (leftOut > 0) findings.push({ kind: 'not-inspected', database: null, text: `${leftOut} databases were not looked into.` });
-  await assertSubscriptionsOff(server);
+  await assertSubscriptionsOff(connection);
   return findings;
 }
 
 /** A database that lets nobody in may still hold one, and its worker gets in. */
-async function assertSubscriptionsOff(server: ConnectOptions): Promise<void> {
-  await using connection = await connectServer(server);
+async function assertSubscriptionsOff(connection: ServerConnection): Promise<void> {
   const [first] = await connection.query<{ name: string; database: string }>(
     'SELECT subname AS name, datname AS database FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE subenabled ORDER BY 2, 1 LIMIT 1',
   );
@@ -154,6 +157,7 @@ async function inventoryOver(
   where: { readonly database: string; readonly major: number },
 ): Promise<RestoredFinding[]> {
   const { database, major } = where;
+  await connection.query(`SET lock_timeout = ${lockTimeoutMs}`);
   const findings = await switchSubscriptionsOff(connection, database);
   for (const probe of databaseProbes) {
     if (major >= (probe.fromMajor ?? 0)) findings.push(...(await probed(connection, probe, database)));

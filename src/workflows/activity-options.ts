@@ -66,6 +66,7 @@ const host = {
   salvageSource: { ...firstOnHost, startToCloseTimeout: '12 hours' },
   retireSource: onHost,
   liftSourceFence: onHost,
+  checkRetired: firstOnHost,
   bringBackSource: { ...firstOnHost, startToCloseTimeout: '30 minutes' },
   createDataDirectory: onHost,
   fetchBaseBackup: longOnHost,

@@ -165,7 +165,7 @@ export interface EnableArchivingReport {
 }
 
 /** Where an undo stands. */
-export type UndoPhase = 'plan' | 'stop-child' | 'bring-back' | 'done' | 'failed';
+export type UndoPhase = 'plan' | 'check-source' | 'stop-child' | 'bring-back' | 'done' | 'failed';
 
 /** Answer to the query `progress` of an undo. */
 export interface UndoProgress {

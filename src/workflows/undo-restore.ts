@@ -26,7 +26,13 @@ async function undo(request: UndoRequest, steps: StepRecorder<UndoPhase>): Promi
     const planned = await steps.run('plan', `Look what ${restoreId} retired`, (summary) => controlActivities().planUndo(summary, request));
     const { source, child } = planned;
     const isStopped = child !== null && request.child !== 'keep';
-    assertBothCanRun(planned, isStopped);
+    const sharePort = wouldSharePort(planned);
+    if (sharePort && !isStopped) throw samePort(planned);
+    const sourceHost = hostActivities(hostTaskQueue(source.host));
+    // Asked before anything is touched: a source that cannot come back is no reason to stop what runs.
+    await steps.run('check-source', `Check that ${source.cluster} on ${source.host} can be brought back`, (summary) =>
+      sourceHost.checkRetired(summary, { cluster: source.cluster, restoreId, isPortTaken: sharePort }),
+    );
     if (child !== null && isStopped) {
       const host = hostActivities(hostTaskQueue(child.host));
       const input = { cluster: child.name, archiveUrl: child.archiveUrl, target: { kind: 'latest' } } as const;
@@ -36,7 +42,7 @@ async function undo(request: UndoRequest, steps: StepRecorder<UndoPhase>): Promi
     }
     const { cluster, archiveUrl, host } = source;
     const { dataDirectory } = await steps.run('bring-back', `Lift the fence around ${cluster} and start it`, (summary) =>
-      hostActivities(hostTaskQueue(host)).bringBackSource(summary, { cluster, archiveUrl, restoreId }),
+      sourceHost.bringBackSource(summary, { cluster, archiveUrl, restoreId }),
     );
     steps.enter('done', `${cluster} runs again on ${host}`);
     return {
@@ -55,11 +61,17 @@ async function undo(request: UndoRequest, steps: StepRecorder<UndoPhase>): Promi
   }
 }
 
-/** The agent looks at the port too; here it is told before anything is touched. */
-function assertBothCanRun({ source, child }: PlannedUndo, isChildStopped: boolean): void {
-  if (child === null || isChildStopped || child.host !== source.host || child.port !== source.port) return;
-  throw new WalkbackError('PORT_IN_USE', `${child.name} and ${source.cluster} would both listen on port ${child.port} of ${source.host}.`, {
-    hint: 'Let the restored cluster be stopped (`--child stop`), or move one of them to another port first.',
-    facts: { port: child.port },
-  });
+function wouldSharePort({ source, child }: PlannedUndo): boolean {
+  return child !== null && child.host === source.host && child.port === source.port;
+}
+
+function samePort({ source, child }: PlannedUndo): WalkbackError {
+  return new WalkbackError(
+    'PORT_IN_USE',
+    `${child?.name} and ${source.cluster} would both listen on port ${source.port} of ${source.host}.`,
+    {
+      hint: 'Let the restored cluster be stopped (`--child stop`), or move one of them to another port first.',
+      facts: { port: source.port ?? null },
+    },
+  );
 }

@@ -1,4 +1,6 @@
 /** `source: 'stop'`: the source is shut down first, and its clean end proves that nothing was committed behind the archived WAL. */
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { demoCluster, demoHost, type DemoSite, startDemoSite } from '../../src/demo/demo-site.ts';
@@ -49,7 +51,15 @@ describe.each(oldestAndNewest.map((installation) => ({ installation, major: inst
       });
 
       await ask({ ...site.source.server, host: report.socketDirectory, port: report.port }, 'INSERT INTO orders VALUES (102) RETURNING n');
+      // Something else has taken the source's port meanwhile: then nothing is touched.
+      const intruder = createServer();
+      intruder.listen(site.source.server.port, '127.0.0.1');
+      await once(intruder, 'listening');
+      await expect((await site.client.startUndo({ restoreId: report.restoreId })).result()).rejects.toMatchObject({ code: 'PORT_IN_USE' });
+      expect((await serverState(report.dataDirectory)).running).toBe(true);
+      intruder.close();
       const undone = await (await site.client.startUndo({ restoreId: report.restoreId })).result();
+      expect(undone.steps.map(({ name }) => name)).toEqual(['plan', 'check-source', 'stop-child', 'bring-back']);
       expect(undone).toMatchObject({ cluster: demoCluster, host: demoHost, child: { name: 'moved', isStopped: true } });
       expect((await serverState(report.dataDirectory)).running).toBe(false);
       expect(await ask(site.source.server, 'SELECT max(n) FROM orders')).toBe('101');

@@ -19,6 +19,7 @@ const source = [
   `CREATE INDEX broken ON t (n)`,
   `UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'broken'::regclass`,
   `CREATE UNLOGGED TABLE scratch (a int)`,
+  `CREATE ROLE root_too SUPERUSER LOGIN PASSWORD 'root-Secret'`,
   `CREATE FOREIGN DATA WRAPPER elsewhere`,
   `CREATE SERVER far FOREIGN DATA WRAPPER elsewhere`,
   `CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (password 'mapping-Secret')`,
@@ -54,7 +55,7 @@ describe.each(oldestAndNewest)('a recovered cluster of PostgreSQL $version', { t
     expect(of('invalid-index')[0]).toContain('The index broken is not valid');
     expect(of('user-mapping')[0]).toBe('The user mapping of public for the server far logs in elsewhere with a password of the source.');
     expect(of('md5-password')[0]).toContain('hashed has an MD5 password');
-    expect(of('superuser')).toEqual(['admin is a superuser that can log in only over the private socket, as it has no password.']);
+    expect(of('superuser')).toEqual(['root_too is a superuser that can log in with a password.']);
     expect(of('collation')[0]).toMatch(/(POSIX|pg_c_utf8).* was version 0\.1 at the source and is (unknown|1) here.*t_label/);
     expect(of('page-checksums')).toEqual([]);
     expect(of('subscription')[0]).toMatch(/feed is switched off.*carries a password/);
