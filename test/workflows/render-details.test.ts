@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseInstant } from '../../src/domain/instant.ts';
+import type { LandingReport } from '../../src/domain/landing-report.ts';
 import type { RestoreRequest } from '../../src/domain/restore-request.ts';
 import { renderClusterDetails, renderRestoreDetails } from '../../src/workflows/render-details.ts';
 
@@ -45,6 +46,39 @@ describe('renderRestoreDetails', () => {
 
   it('renderRestoreDetails shows no list of steps before the first is done', () => {
     expect(renderRestoreDetails(request, { ...fetching, steps: [] })).not.toContain('Steps');
+  });
+
+  it('renderRestoreDetails ends with the landing report once there is one', () => {
+    const landing = {
+      requestedTarget: request.target,
+      endReason: 'end-of-wal',
+      stop: null,
+      lastCommitKept: null,
+      firstCommitLeftOut: null,
+      earlyEndProof: null,
+      earlyEndDoubt: null,
+      decisions: [],
+      timeline: 2,
+      parentTimeline: 1,
+      endLsn: '0/3000028',
+      retired: null,
+      protection: null,
+      roles: [],
+      lockedRoles: [],
+      checks: [],
+      findings: [{ kind: 'unlogged-table', database: 'shop', text: 'scratch is unlogged' }],
+      findingsLeftOut: 0,
+      steps: [],
+      recoveryStarts: 1,
+      totalMilliseconds: 1000,
+      postgresLog: ['LOG: redo done at 0/3000028'],
+    } as unknown as LandingReport;
+    const text = renderRestoreDetails(request, { ...fetching, phase: 'done' }, landing);
+    const [details, report] = text.split('### Landing report');
+    expect(details).toContain('### Steps done');
+    expect(report).toContain('- **timeline:** 2, left 1 at 0/3000028');
+    expect(report).toContain('### Findings\n- unlogged-table in shop: scratch is unlogged');
+    expect(report).toContain('### PostgreSQL said\n\n    LOG: redo done at 0/3000028');
   });
 
   it('renderRestoreDetails shows nothing of roles, which name where passwords are', () => {
