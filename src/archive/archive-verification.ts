@@ -57,7 +57,7 @@ async function shallowFindings(store: ObjectStore, state: ArchiveState, signal: 
     key: sentinelKey(name),
     text: `${name} cannot be used: ${reason}`,
   }));
-  const findings = [...unreadable, ...walFindings(integrity)];
+  const findings = [...unreadable, ...walFindings(integrity, state)];
   const damaged = new Set(listing.damaged.map(({ name }) => name));
   const seen = new Set<string>();
   for await (const folder of listBackupFolders(store, signal)) {

@@ -4,6 +4,8 @@ import type { TimelineId } from './wal-segment.ts';
 
 /** What is wrong, or worth to know. */
 export type FindingKind =
+  /** Note: retention has removed what lay behind a permanent backup. */
+  | 'wal-removed'
   /** Missing segments that a base backup's way leads over. */
   | 'wal-hole'
   | 'history-missing'

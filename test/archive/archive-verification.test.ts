@@ -85,6 +85,22 @@ describe('verifyArchive', () => {
     expect(orphaned.findings).toContainEqual(expect.objectContaining({ kind: 'backup-incomplete', severity: 'note', backup: fullName }));
   });
 
+  it('verifyArchive takes what retention has left behind a permanent backup for no error, and anything else for one', async () => {
+    await using directory = await temporaryDirectory();
+    const { store } = await storeIn(directory.path);
+    const archive = new SmallArchive(store, directory.path);
+    await archive.addWal([3, 4, 8, 9]);
+    const permanent = await archive.addBackup({ start: 3, finish: 4, finishTime: '2026-11-22T10:00:00Z', isPermanent: true });
+    await archive.addBackup({ start: 8, finishTime: '2026-11-22T11:00:00Z' });
+    const { report } = await verify(archive);
+    expect(report).toMatchObject({ isSound: true, errors: 0, notes: 1 });
+    expect(report.findings[0]).toMatchObject({ kind: 'wal-removed', severity: 'note', text: expect.stringContaining(permanent) as string });
+    // A hole that begins elsewhere was made by nobody of ours.
+    await archive.addWal([5]);
+    const { report: holed } = await verify(archive, { id: 'holed' });
+    expect(errorsOf(holed)).toEqual([['wal-hole', undefined]]);
+  });
+
   it('verifyArchive says which backup cannot become consistent, and which timeline cannot be found', async () => {
     await using directory = await temporaryDirectory();
     const archive = await archived(directory.path);
