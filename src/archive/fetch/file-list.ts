@@ -1,10 +1,8 @@
 /** Reads the file list of a backup: files_metadata.json, or the sentinel itself up to WAL-G 1.1. Only names and marks stay in memory. */
-import { createHash } from 'node:crypto';
-import { messageOf, WalkbackError } from '../../domain/errors.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
-import { type JsonScalar, JsonScanner } from '../documents/json-scanner.ts';
+import type { JsonScalar } from '../documents/json-scanner.ts';
 import type { StoredObject } from '../documents/manifest.ts';
-import { damaged } from '../documents/stored-document.ts';
+import { scanStoredJson } from '../documents/stored-json.ts';
 import type { FileNames } from './file-names.ts';
 import { fileMark, LevelFiles } from './level-files.ts';
 import { lastMembers } from './member-placement.ts';
@@ -42,22 +40,9 @@ export interface FileListOptions {
  */
 export async function readFileList(options: FileListOptions): Promise<FileList | undefined> {
   const { store, key, expected, signal } = options;
-  const object = await store.get(key, { signal });
-  if (object === undefined) return undefined;
   const collector = new FileListCollector(options);
-  const scanner = new JsonScanner(collector);
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of object.body as AsyncIterable<Buffer>) {
-      hash.update(chunk);
-      scanner.push(chunk);
-    }
-    scanner.finish();
-  } catch (error) {
-    throw error instanceof WalkbackError ? error : damaged(key, messageOf(error), error);
-  }
-  const sha256 = hash.digest('hex');
-  if (expected !== undefined && sha256 !== expected.sha256) throw damaged(key, `its SHA-256 is ${sha256} instead of ${expected.sha256}`);
+  const isThere = await scanStoredJson(store, key, { listener: collector, expectedSha256: expected?.sha256, signal });
+  if (!isThere) return undefined;
   return collector.fileCount === 0 ? undefined : { key, files: collector.files, tars: collector.tars };
 }
 

@@ -1,11 +1,10 @@
 /** What a parent backup says of its files: the part of files_metadata.json that an incremental backup decides by, of a million files in some 150 MB. */
-import { createHash } from 'node:crypto';
-import { messageOf, WalkbackError } from '../../domain/errors.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import { parseNanoseconds } from '../documents/files-metadata.ts';
-import { type JsonEvents, type JsonScalar, JsonScanner } from '../documents/json-scanner.ts';
+import type { JsonEvents, JsonScalar } from '../documents/json-scanner.ts';
 import { parseManifest } from '../documents/manifest.ts';
-import { damaged, readDocument } from '../documents/stored-document.ts';
+import { readDocument } from '../documents/stored-document.ts';
+import { scanStoredJson } from '../documents/stored-json.ts';
 import { FileNames } from '../fetch/file-names.ts';
 import { filesMetadataKey, manifestKey } from '../layout.ts';
 
@@ -38,23 +37,9 @@ export class ParentFiles implements JsonEvents {
   static async read(store: ObjectStore, backup: string, signal: AbortSignal): Promise<ParentFiles | undefined> {
     const key = filesMetadataKey(backup);
     const manifest = await readDocument(store, manifestKey(backup), { parse: parseManifest, signal });
-    const object = await store.get(key, { signal });
-    if (object === undefined) return undefined;
     const files = new ParentFiles();
-    const scanner = new JsonScanner(files);
-    const hash = createHash('sha256');
-    try {
-      for await (const chunk of object.body as AsyncIterable<Buffer>) {
-        hash.update(chunk);
-        scanner.push(chunk);
-      }
-      scanner.finish();
-    } catch (error) {
-      throw error instanceof WalkbackError ? error : damaged(key, messageOf(error), error);
-    }
-    const expected = manifest?.get(key)?.sha256;
-    const sha256 = hash.digest('hex');
-    if (expected !== undefined && expected !== sha256) throw damaged(key, `its SHA-256 is ${sha256} instead of ${expected}`);
+    const isThere = await scanStoredJson(store, key, { listener: files, expectedSha256: manifest?.get(key)?.sha256, signal });
+    if (!isThere) return undefined;
     return files.#names.count === 0 ? undefined : files;
   }
 
