@@ -120,6 +120,9 @@ describe.skipIf(fixtures === undefined)('an archive that another tool wrote', ()
       ]);
       for (const report of [atA, beforeDrop]) assertLanded(report, 'target-reached');
       expect(atA.roles).toMatchObject([{ newName: 'shop_owner_again', oldPasswordRefused: true, oldPasswordProof: 'login-attempt' }]);
+      // WAL-E leaves configuration files out, as a source of Debian has none there: ours are made anew, and the report says so.
+      const isConfigurationAbsent = atA.findings.some(({ text }) => text.includes('was not in the data directory of the source'));
+      expect(isConfigurationAbsent).toBe(name === 'wale-lzo');
       expect(beforeDrop.firstCommitLeftOut?.xid).toBe(fixture.dropXid);
       expect(unproven).toMatchObject({ code: 'TARGET_NOT_PROVEN', message: expect.stringContaining('It is not proven to be complete') });
       assertLanded(promoted, 'ended-early-not-proven');
