@@ -3,6 +3,7 @@ import { earlyEndPolicies, type EarlyEndPolicy } from './early-end.ts';
 import { WalkbackError } from './errors.ts';
 import { assertTargetHasPassed, completeTarget, type RecoveryTarget, type TargetTimeline } from './recovery-target.ts';
 import { instantOf } from './instant.ts';
+import { checkProblems, isAbsolutePath, isListOf, isObject, roleProblems } from './restore-request-fields.ts';
 
 /**
  * Where a password is: `file` is read on the database host; `generate` makes one there in a new file with mode 0600; `keep` leaves the old one to a
@@ -106,8 +107,6 @@ type OptionalField =
   | 'hostReturnsWithinMinutes'
   | 'allowMissingLibraries';
 
-const listMaximum = 100;
-const sqlMaximumLength = 4096;
 /** TimeLineID has 32 bits. */
 const timelineMaximum = 0xffff_ffff;
 /** Four weeks. */
@@ -202,64 +201,6 @@ function problemsOf(request: RestoreRequest): string[] {
   return [...problems, ...roles, ...checks];
 }
 
-function roleProblems(roles: readonly RoleSwap[]): string[] {
-  const problems = roles.flatMap((swap) => {
-    const names = [swap.role, swap.newName].every(
-      (name) => typeof name === 'string' && name !== '' && new TextEncoder().encode(name).length <= 63,
-    );
-    const reference = isPasswordReference(swap.password);
-    return [
-      ...(names ? [] : ['roles: role and newName are names of 1 to 63 bytes']),
-      ...(swap.oldPasswordFile === undefined || isAbsolutePath(swap.oldPasswordFile)
-        ? []
-        : [`roles: oldPasswordFile of "${swap.role}" is an absolute path`]),
-      ...(swap.role === swap.newName && swap.password?.kind === 'keep' ? [`roles: nothing is to change about "${swap.role}"`] : []),
-      ...(reference
-        ? []
-        : [
-            `roles: the password of "${swap.newName}" is named as { kind: "file", path }, { kind: "generate" } or { kind: "keep" }, with an absolute path`,
-          ]),
-    ];
-  });
-  const names = roles.flatMap(({ role, newName }) => (role === newName ? [role] : [role, newName]));
-  if (new Set(names).size !== names.length) problems.push('roles: every old and new name may occur once');
-  if (roles.length > listMaximum) problems.push(`roles: at most ${listMaximum}`);
-  return problems;
-}
-
-function isPasswordReference(password: unknown): boolean {
-  if (!isObject(password)) return false;
-  const { kind, path } = password;
-  return (
-    kind === 'keep' || (kind === 'generate' && path === undefined) || ((kind === 'generate' || kind === 'file') && isAbsolutePath(path))
-  );
-}
-
-function checkProblems(checks: readonly DataCheck[]): string[] {
-  const right = checks.every(
-    (check) =>
-      typeof check.sql === 'string' &&
-      check.sql.trim() !== '' &&
-      check.sql.length <= sqlMaximumLength &&
-      (check.expected === null || typeof check.expected === 'string'),
-  );
-  return [
-    ...(right ? [] : [`checks: each has sql (at most ${sqlMaximumLength} characters) and expected, a text or null`]),
-    ...(checks.length > listMaximum ? [`checks: at most ${listMaximum}`] : []),
-  ];
-}
-
-function isAbsolutePath(path: unknown): boolean {
-  return (
-    typeof path === 'string' &&
-    path.startsWith('/') &&
-    path.length > 1 &&
-    path.length <= 1024 &&
-    !path.split('/').includes('..') &&
-    !path.includes('\0')
-  );
-}
-
 /** The field that a target of a kind needs beside `kind`, if any. */
 const fieldOfTarget: Readonly<Record<RecoveryTarget['kind'], string | undefined>> = {
   time: 'time',
@@ -299,14 +240,6 @@ function isTimeline(timeline: unknown): boolean {
 
 function isFlag(value: unknown): boolean {
   return value === undefined || typeof value === 'boolean';
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
-}
-
-function isListOf(value: unknown, isItem: (item: unknown) => boolean): boolean {
-  return value === undefined || (Array.isArray(value) && value.every(isItem));
 }
 
 function isOneOf(value: unknown, allowed: readonly string[]): boolean {
