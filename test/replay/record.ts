@@ -14,6 +14,7 @@ import { tellDemoStory } from '../../src/demo/demo-story.ts';
 import { parseInstant } from '../../src/domain/instant.ts';
 import type { RestoreRequest } from '../../src/domain/restore-request.ts';
 import { connectServer } from '../../src/postgres/connection.ts';
+import { serverState } from '../../src/postgres/server-state.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 
 /** Stack traces name the checkout; a committed history must not. */
@@ -43,6 +44,7 @@ await recordCancelledBackup();
 await recordScheduled();
 await recordFamily();
 await recordArchiveCare();
+await recordSalvaged();
 await connection.close();
 
 /** Waits for the end, whatever it is, and saves the history. */
@@ -126,6 +128,27 @@ async function recordFamily(): Promise<void> {
   const replacing = await site.client.startRestore(await request(site, { name: 'moved', source: 'stop', retireHours: 1 }));
   await record('point-in-time-restore.source-retired', replacing);
   await record('undo-restore.undone', await site.client.startUndo({ restoreId: replacing.workflowId }));
+}
+
+/** The last, since it ends with a dead source. */
+async function recordSalvaged(): Promise<void> {
+  const { dataDirectory, server } = site.source;
+  {
+    await using source = await connectServer(server);
+    await source.query('INSERT INTO later VALUES (2)');
+  }
+  const { pid } = await serverState(dataDirectory);
+  if (pid !== undefined) process.kill(pid, 'SIGKILL');
+  await waitUntil(async () => !(await serverState(dataDirectory)).running, { description: 'the source is dead' });
+  const salvaged = {
+    name: 'salvaged',
+    source: 'salvage',
+    target: { kind: 'latest' },
+    dataDirectory: join(site.directory, 'salvaged'),
+  } as const;
+  site.restored.push(salvaged.dataDirectory);
+  const handle = await site.client.startRestore({ cluster: demoCluster, host: demoHost, port: await freePort(), ...salvaged });
+  await record('point-in-time-restore.salvaged', handle);
 }
 
 /** Saves a run of the type once it has completed: the list follows a moment later. */

@@ -109,7 +109,8 @@ async function restoreAll({ address, namespace }: ScaleServer, restores: number)
     const numbers = Array.from({ length: Math.min(startConcurrency, restores - begun) }, (_, index) => begun + index);
     handles.push(...(await Promise.all(numbers.map((number) => client.startRestore(requestOf(number), { requireAgent: false })))));
   }
-  for (const handle of handles) await handle.result();
+  // One that fails would keep the others waiting for it: it is told at once.
+  await Promise.all(handles.map((handle) => handle.result()));
   const seconds = (performance.now() - startedMs) / 1000;
   const sizes = await withTemporalAt({ address, namespace }, async (temporal) => {
     const found: { events: number; bytes: number }[] = [];

@@ -20,13 +20,15 @@ export interface SimulatedHosts {
 export function simulatedHostActivities({ lastSegment, endLsn, together }: SimulatedHosts): HostActivities {
   const arrived = Promise.withResolvers<void>();
   const waiting = new Set<string>();
-  const answers: Partial<HostActivities> = {
-    checkHost: async () => once({ postgresVersion: '18.1', binDirectory: '/usr/bin', freeBytes: 1, neededBytes: 1, notes: [] }),
+  const done = async () => once(null);
+  // All of them by name: one that a restore comes to need is missed by the compiler, and not by a restore that waits for it.
+  const answers: HostActivities = {
+    checkHost: async () => once({ postgresVersion: '18.1', binDirectory: '/usr/bin', freeBytes: 1, neededBytes: 1 }),
     flushSource: async () => once({ how: 'flushed', at: instantOf(new Date()), lsn: endLsn, timeline: 1, segment: lastSegment }),
-    createDataDirectory: async () => once(null),
+    createDataDirectory: done,
     fetchBaseBackup: async () => once({ bytes: 1, parts: 1, partsAlreadyFetched: 0 }),
-    configureRecovery: async () => once(null),
-    startPostgres: async () => once(null),
+    configureRecovery: done,
+    startPostgres: done,
     awaitRecovery: ({ job }) =>
       // Sends heartbeats meanwhile, as every activity does that may take longer.
       runActivity(async () => {
@@ -36,12 +38,35 @@ export function simulatedHostActivities({ lastSegment, endLsn, together }: Simul
         return promotedAt(job);
       }),
     swapRoles: async () => once({ roles: [], locked: [] }),
+    takeInventory: async () => once({ findings: [], leftOut: 0 }),
     runChecks: async () => once([]),
     openToClients: async () => once<OpenedCluster>({ listenAddresses: '', socketDirectory: '/run', settingsNotCarriedOver: [] }),
     abandonRestore: async () => once({ kept: true }),
-    releaseClaim: async () => once(null),
+    releaseClaim: done,
+    inspectHost: notSimulated,
+    stopSource: notSimulated,
+    salvageSource: notSimulated,
+    stopPostgres: notSimulated,
+    promotePaused: notSimulated,
+    checkBackupSource: notSimulated,
+    copyBaseBackup: notSimulated,
+    awaitWalArchived: notSimulated,
+    completeBaseBackup: notSimulated,
+    createRestorePoint: notSimulated,
+    configureArchiving: notSimulated,
+    restartSource: notSimulated,
+    proveArchiving: notSimulated,
+    recordBaseline: notSimulated,
+    retireSource: notSimulated,
+    liftSourceFence: notSimulated,
+    checkRetired: notSimulated,
+    bringBackSource: notSimulated,
   };
-  return answers as HostActivities;
+  return answers;
+}
+
+async function notSimulated(): Promise<never> {
+  throw new WalkbackError('INVALID_REQUEST', 'A simulated host does nothing but restore.');
 }
 
 function promotedAt(job: RestoreJob): RecoveryOutcome {
