@@ -2,7 +2,7 @@
  * `npm run chaos -- --seeds 200`: so many runs of the whole story, each with troubles that its seed decides; `--seed N` replays one, as
  * far as a plan can: what meets what within a millisecond is up to the machine. Ends with
  * exit code 1 when a run came to neither exact rows nor a clear failure. `--small-disk DIR` names an empty directory on a small file system
- * of its own (`mount -t tmpfs -o size=256m tmpfs DIR`), which is filled up and freed too.
+ * of its own (`mount -t tmpfs -o size=700m tmpfs DIR`), which is filled up and freed too.
  */
 import { parseArgs } from 'node:util';
 import { messageOf } from '../../src/domain/errors.ts';
