@@ -2,12 +2,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { listBaseBackups } from '../archive/catalog.ts';
 import { withWholeChains } from '../archive/chain-listing.ts';
-import { baseBackupsPrefix, walPrefix } from '../archive/layout.ts';
+import { backupOfKey, baseBackupsPrefix, walPrefix } from '../archive/layout.ts';
 import { readRestorePoint } from '../archive/restore-points.ts';
 import type { WalArchive } from '../archive/wal-archive.ts';
 import { readWalHoldings } from '../archive/wal-holdings.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { type Instant, parseInstant } from '../domain/instant.ts';
+import type { DamagedBackup } from '../domain/landing-report.ts';
 import { planRecovery, type RecoveryPlan, viewHolds } from '../domain/recovery-plan.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
@@ -28,7 +29,7 @@ interface SettledPlanOptions extends PlanInput {
 /** A plan that a hole spoils is made again for as long as the hole may close by itself. @throws WalkbackError as planRecovery */
 export async function settledPlan(
   dependencies: Pick<ControlDependencies, 'cipher'>,
-  { request, sourceProof, store, removed }: SettledPlanOptions,
+  { request, sourceProof, without = [], store, removed }: SettledPlanOptions,
   signal: AbortSignal,
 ): Promise<RecoveryPlan> {
   const archive = walArchiveOf(store, dependencies);
@@ -37,7 +38,11 @@ export async function settledPlan(
   for (;;) {
     const isLastLook = Date.now() >= deadlineMs;
     try {
-      const plan = await planByListing({ store, archive, removed, cipher: dependencies.cipher, holeIsFilledLater }, request, signal);
+      const plan = await planByListing(
+        { store, archive, removed, cipher: dependencies.cipher, holeIsFilledLater, without },
+        request,
+        signal,
+      );
       if (isLastLook || plan.holeAfterView === undefined || !lacksFlushed(plan, sourceProof)) return plan;
     } catch (error) {
       if (isLastLook || !(error instanceof WalkbackError) || error.code !== 'WAL_MISSING') throw error;
@@ -75,15 +80,20 @@ interface PlanSource extends Pick<ControlDependencies, 'cipher'> {
   readonly removed: ReadonlySet<string>;
   /** What a dead source has not archived is brought into the archive once the restore is planned. */
   readonly holeIsFilledLater: boolean;
+  /** They turned out to be damaged. */
+  readonly without: readonly DamagedBackup[];
 }
 
 async function planByListing(
-  { store, archive, removed, cipher, holeIsFilledLater }: PlanSource,
+  { store, archive, removed, cipher, holeIsFilledLater, without }: PlanSource,
   request: CompleteRestoreRequest,
   signal: AbortSignal,
 ): Promise<RecoveryPlan> {
   const [listing, wal] = await Promise.all([listBaseBackups(store, { signal, cipher }), readWalHoldings(archive, signal)]);
-  const backups = withWholeChains(listing.backups).filter((candidate) => !removed.has(candidate.name));
+  // Left out before the chains are looked at: what builds on a damaged one is no use either.
+  const spoilt = new Set(without.flatMap((damage) => [damage.backup, damage.key === null ? undefined : backupOfKey(damage.key)]));
+  const sound = listing.backups.filter((candidate) => !spoilt.has(candidate.name));
+  const backups = withWholeChains(sound).filter((candidate) => !removed.has(candidate.name));
   const closedAt = (segment: string) => closingTime(archive, segment, signal);
   const { target, timeline, backup } = request;
   const restorePoint = target.kind === 'name' ? await readRestorePoint(store, target.name, { signal }) : undefined;

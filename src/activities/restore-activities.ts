@@ -13,7 +13,7 @@ import { errorOfChecks } from '../domain/plan-check.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import { restoreWorkflowId } from '../domain/workflow-ids.ts';
 import { readControlData } from '../postgres/control-data.ts';
-import { createDataDirectory, makeUnbootable } from '../postgres/data-directory.ts';
+import { clearFetchedFiles, createDataDirectory, makeUnbootable } from '../postgres/data-directory.ts';
 import { installationFor, type PostgresInstallation } from '../postgres/installations.ts';
 import { startServer, stopServer } from '../postgres/process-control.ts';
 import { configureRecovery, launchLogFile } from '../postgres/recovery-settings.ts';
@@ -34,6 +34,7 @@ type RestoreActivities = Pick<
   | 'checkHost'
   | 'releaseClaim'
   | 'createDataDirectory'
+  | 'clearDataDirectory'
   | 'fetchBaseBackup'
   | 'configureRecovery'
   | 'startPostgres'
@@ -69,6 +70,14 @@ export function createRestoreActivities(dependencies: HostDependencies): Restore
           );
         });
       }),
+    clearDataDirectory: (job) =>
+      runActivity((step) =>
+        dependencies.leases.run(job.dataDirectory, step, async () => {
+          await assertOurs(job);
+          await clearFetchedFiles(job.dataDirectory);
+          return null;
+        }),
+      ),
     fetchBaseBackup: (job) => runActivity((step) => fetch(dependencies, job, step)),
     configureRecovery: ({ job, dropTarget, startNumber }) =>
       runActivity((step) =>

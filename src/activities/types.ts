@@ -12,7 +12,7 @@ import type { Instant } from '../domain/instant.ts';
 import type { ArchiveWindow } from '../domain/archive-window.ts';
 import type { BackupKind, BaseBackup } from '../domain/base-backup.ts';
 import type { SourceProof } from '../domain/early-end.ts';
-import type { RoleReport } from '../domain/landing-report.ts';
+import type { DamagedBackup, RoleReport } from '../domain/landing-report.ts';
 import type { InsufficientSetting, RecoverySummary } from '../domain/recovery-events.ts';
 import type { RecoveryPlan } from '../domain/recovery-plan.ts';
 import type { HostInspection, HostInspectionInput, OutlinedRestore } from './plan-types.ts';
@@ -67,6 +67,8 @@ export interface PlanInput {
   readonly request: CompleteRestoreRequest;
   /** WAL that must be part of the plan: what the source flushed. */
   readonly sourceProof?: SourceProof;
+  /** Backups that count no more, with all that build on them: they turned out to be damaged. Default none. */
+  readonly without?: readonly DamagedBackup[];
 }
 
 /** Asks for retention. */
@@ -224,6 +226,8 @@ export interface HostActivities extends RetirementActivities, ExaminationActivit
   }): Promise<Attempted<SourceProof>>;
   /** A directory that carries this restore's marker is taken as it is. */
   createDataDirectory(job: RestoreJob): Promise<Attempted<null>>;
+  /** Removes what was fetched, and keeps the marker; an empty directory stays so. */
+  clearDataDirectory(job: RestoreJob): Promise<Attempted<null>>;
   /** Parts recorded as fetched are not fetched again. */
   fetchBaseBackup(
     job: RestoreJob,

@@ -9,6 +9,7 @@ export const baseBackupsPrefix = 'basebackups_005/';
 /** Folder of WAL segments, history files and whatever else archive_command is given. */
 export const walPrefix = 'wal_005/';
 
+const manifestsPrefix = 'walkback_001/backups/';
 const sentinelSuffix = '_backup_stop_sentinel.json';
 const backupNamePattern = /^base_([0-9A-F]{8})[0-9A-F]{16}(_D_[0-9A-F]{24})?(_[0-9A-F]{8})?$/;
 const walEBackupNamePattern = /^base_[0-9A-F]{24}_(\d{8})$/;
@@ -88,6 +89,13 @@ export function backupOfFolderKey(key: string): string | undefined {
   return name !== undefined && backupNamePattern.test(name) ? name : undefined;
 }
 
+/** Name of the backup that the object is a part of, wherever it lies; undefined for any other key. */
+export function backupOfKey(key: string): string | undefined {
+  const ofManifest =
+    key.startsWith(manifestsPrefix) && key.endsWith('.json') ? key.slice(manifestsPrefix.length, -'.json'.length) : undefined;
+  return backupOfFolderKey(key) ?? backupOfSentinelKey(key) ?? ofManifest;
+}
+
 export function metadataKey(backup: string): string {
   return `${backupPrefix(backup)}metadata.json`;
 }
@@ -108,7 +116,7 @@ export function tarPartitionsPrefix(backup: string): string {
 
 /** Ours: size and SHA-256 of each stored object of a backup. */
 export function manifestKey(backup: string): string {
-  return `walkback_001/backups/${backup}.json`;
+  return `${manifestsPrefix}${backup}.json`;
 }
 
 /** Ours: what the source of a backup was like. */

@@ -49,6 +49,8 @@ export interface ArchiveOperations {
 
 /** As many backups as fit in one answer of Temporal (64 KiB, design.md section 2). */
 const listLimitMaximum = 100;
+/** A plan lists the archive several times, waits for holes to close and for an agent that may be gone. */
+const planTimeoutMs = 5 * 60_000;
 
 /** Makes them over a Temporal client. */
 export function createArchiveOperations(context: {
@@ -60,7 +62,8 @@ export function createArchiveOperations(context: {
   return {
     planRestore: async (request) => {
       const input = completeRestoreRequest(request, new Date());
-      return await ask<PlanReport>(client, taskQueue, { type: workflowTypes.planRestore, name: 'plan', about: input.cluster, input });
+      const question = { type: workflowTypes.planRestore, name: 'plan', about: input.cluster, input, withinMs: planTimeoutMs };
+      return await ask<PlanReport>(client, taskQueue, question);
     },
     listBackups: async ({ cluster, limit = listLimitMaximum }) => {
       const input = { cluster: assertClusterName(cluster), limit: assertLimit(limit) };

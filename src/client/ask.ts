@@ -13,17 +13,23 @@ interface Question {
   readonly input: object;
   /** The cluster that it is about, where that is known. */
   readonly about: string | undefined;
+  /** Default one minute: an archive of a million segments is listed in that. */
+  readonly withinMs?: number;
 }
 
 /** Asks it. @throws WalkbackError as the workflow fails, NO_WORKER when none answers in time */
-export async function ask<Answer>(client: Client, taskQueue: string, { type, name, input, about }: Question): Promise<Answer> {
+export async function ask<Answer>(
+  client: Client,
+  taskQueue: string,
+  { type, name, input, about, withinMs = questionTimeoutMs }: Question,
+): Promise<Answer> {
   const workflowId = [name, ...(about === undefined ? [] : [about]), crypto.randomUUID()].join('/');
   try {
     return await client.workflow.execute<(input: Question['input']) => Promise<Answer>>(type, {
       taskQueue,
       workflowId,
       args: [input],
-      workflowExecutionTimeout: questionTimeoutMs,
+      workflowExecutionTimeout: withinMs,
       ...(about === undefined ? {} : { typedSearchAttributes: operationAttributes({ operation: 'list', cluster: about }) }),
     });
   } catch (error) {

@@ -69,6 +69,14 @@ export interface RoleReport {
   readonly oldPasswordProof: 'login-attempt' | 'verifier-comparison' | 'kept';
 }
 
+/** A base backup that a restore had chosen and could not fetch. */
+export interface DamagedBackup {
+  readonly backup: string;
+  /** Of the damaged or missing object, where it is known: of this backup, or of one that it builds on. */
+  readonly key: string | null;
+  readonly reason: string;
+}
+
 /** The whole report; JSON-safe, below 64 KiB. */
 export interface LandingReport {
   readonly restoreId: string;
@@ -105,6 +113,8 @@ export interface LandingReport {
   /** What a dead source had left and the archive holds now; absent unless the request says to salvage it. */
   readonly salvage?: SalvageReport;
   readonly backup: string;
+  /** Newer ones that were given up, because the archive does not hold them as they were written; absent in reports of earlier releases. */
+  readonly damagedBackups?: readonly DamagedBackup[];
   readonly fetchedBytes: number;
   /** Parts that the attempt fetched that ended the fetch, and those that were there already. */
   readonly fetchedParts: number;

@@ -76,6 +76,7 @@ function landingRows(report: LandingReport): Row[] {
     ...report.decisions.map((decision) => ['decided', renderDecision(decision)] as const),
     ...(report.salvage === undefined ? [] : [['salvaged', renderSalvage(report.salvage)] as const]),
     ['timeline', `${report.timeline}, left ${report.parentTimeline}${report.endLsn === null ? '' : ` at ${report.endLsn}`}`],
+    ...(report.damagedBackups ?? []).map(({ backup, reason }) => ['given up', `${backup}: ${reason}`] as const),
     [
       'base backup',
       `${report.backup}, ${report.fetchedBytes} bytes fetched in ${report.fetchedParts} parts, then ${report.segmentsReplayed} WAL segments`,

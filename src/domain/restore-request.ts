@@ -86,6 +86,8 @@ export interface RestoreRequest {
   readonly amcheck?: boolean;
   /** Verify the checksum of every page. Default false: the base backup has verified them when it was taken. */
   readonly verifyPages?: boolean;
+  /** When the chosen base backup turns out to be damaged in the archive: take the next older one, and replay more WAL. Default false. */
+  readonly allowOlderBackup?: boolean;
   /** Restore although libraries of the source's extensions are not on the host. Default false. */
   readonly allowMissingLibraries?: boolean;
   /** Take a first base backup of the restored cluster once it is open; when that fails, the cluster stays open. Default false. */
@@ -105,7 +107,8 @@ type OptionalField =
   | 'backup'
   | 'decisionWithinMinutes'
   | 'hostReturnsWithinMinutes'
-  | 'allowMissingLibraries';
+  | 'allowMissingLibraries'
+  | 'allowOlderBackup';
 
 /** TimeLineID has 32 bits. */
 const timelineMaximum = 0xffff_ffff;
@@ -187,6 +190,11 @@ function problemsOf(request: RestoreRequest): string[] {
   check(isTolerance(request.baseline), 'baseline: { tolerancePercent }, a number from 0 on');
   check(isFlag(request.protect), 'protect: true or false');
   check(isOneOf(request.otherLoginRoles, ['lock', 'keep']), 'otherLoginRoles: lock or keep');
+  check(isFlag(request.allowOlderBackup), 'allowOlderBackup: true or false');
+  check(
+    request.allowOlderBackup !== true || request.backup === undefined,
+    'allowOlderBackup: the request names the only backup to restore from, so there is no older one',
+  );
   check(isFlag(request.allowMissingLibraries), 'allowMissingLibraries: true or false');
   check(
     isListOf(request.allowFrom, (network) => typeof network === 'string' && cidrPattern.test(network)),

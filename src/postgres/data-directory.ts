@@ -1,9 +1,17 @@
 /** The directory that a restore fills: whose it is, and whether it may be started. */
-import { access, chmod, readdir, readFile, rename } from 'node:fs/promises';
+import { access, chmod, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { WalkbackError } from '../domain/errors.ts';
 import { makeDirectoryDurably, privateDirectoryMode, syncDirectory } from '../files/durable-file.ts';
-import { holdsOnlyUnplacedMarker, placeMarker, readMarker, type RestoreMarker, restoreDirectoryName } from './restore-marker.ts';
+import {
+  holdsOnlyUnplacedMarker,
+  markerFileName,
+  placeMarker,
+  readMarker,
+  type RestoreMarker,
+  restoreDirectoryName,
+  restoreDirectoryOf,
+} from './restore-marker.ts';
 import { serverState } from './server-state.ts';
 
 /** What is at a path. */
@@ -78,6 +86,28 @@ export async function makeUnbootable(path: string): Promise<void> {
     throw new WalkbackError('DATA_DIRECTORY_IN_USE', `A server (process ${server.pid}) still runs on ${path}.`, { hint: 'Stop it first.' });
   }
   await renameControlFile(path, '', abandonedSuffix);
+}
+
+/**
+ * Removes what a fetch brought that did not come to its end, its records too; the marker stays. pg_control goes first, so that nobody can start what is
+ * left meanwhile.
+ * @throws WalkbackError DATA_DIRECTORY_IN_USE when the fetch had come to its end, or a server runs on the directory
+ */
+export async function clearFetchedFiles(path: string): Promise<void> {
+  const marker = await readMarker(path);
+  const server = await serverState(path);
+  if (server.running || marker?.phase !== 'created') {
+    throw new WalkbackError(
+      'DATA_DIRECTORY_IN_USE',
+      `${path} is no unfinished fetch (${marker?.phase ?? 'without a marker'}), so it is not cleared.`,
+    );
+  }
+  await rm(join(path, 'global', 'pg_control'), { force: true });
+  for (const name of await readdir(path)) if (name !== restoreDirectoryName) await rm(join(path, name), { recursive: true, force: true });
+  const own = restoreDirectoryOf(path);
+  for (const name of await readdir(own)) if (name !== markerFileName) await rm(join(own, name), { recursive: true, force: true });
+  await syncDirectory(own);
+  await syncDirectory(path);
 }
 
 /** Undoes makeUnbootable; nothing to do when pg_control is in place. */

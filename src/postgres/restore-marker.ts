@@ -22,7 +22,8 @@ export interface RestoreMarker {
   readonly phase: RestorePhase;
 }
 
-const markerFileName = 'marker.json';
+/** Its name in our own directory. */
+export const markerFileName = 'marker.json';
 
 /** Path of our own directory inside a data directory. */
 export function restoreDirectoryOf(dataDirectory: string): string {

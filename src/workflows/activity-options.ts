@@ -69,6 +69,7 @@ const host = {
   checkRetired: firstOnHost,
   bringBackSource: { ...firstOnHost, startToCloseTimeout: '30 minutes' },
   createDataDirectory: onHost,
+  clearDataDirectory: { ...onHost, startToCloseTimeout: '6 hours' },
   fetchBaseBackup: longOnHost,
   configureRecovery: onHost,
   startPostgres: { ...onHost, startToCloseTimeout: '30 minutes' },

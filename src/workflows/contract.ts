@@ -64,6 +64,7 @@ export type RestorePhase =
   | 'retire-source'
   | 'create-data-directory'
   | 'fetch-base-backup'
+  | 'older-backup'
   | 'configure-recovery'
   | 'start-postgres'
   | 'await-recovery'

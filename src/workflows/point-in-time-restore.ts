@@ -6,13 +6,14 @@ import { setHandler } from '@temporalio/workflow';
 import type { PlannedRestore, RestoreJob } from '../activities/types.ts';
 import type { SourceProof } from '../domain/early-end.ts';
 import { WalkbackError } from '../domain/errors.ts';
-import type { CheckReport, LandingReport } from '../domain/landing-report.ts';
+import type { CheckReport, DamagedBackup, LandingReport } from '../domain/landing-report.ts';
 import { describeTarget, type RecoveryTarget } from '../domain/recovery-target.ts';
 import { type CompleteRestoreRequest, completeRestoreRequest } from '../domain/restore-request.ts';
 import type { hostActivities } from './activity-options.ts';
 import type { RestoreRequest } from './contract.ts';
 import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
 import { DecisionDesk } from './decision-desk.ts';
+import { fetchBackup } from './fetch-backup.ts';
 import { type Goal, recoverToTarget } from './recover-to-target.ts';
 import { protectChild } from './protect-child.ts';
 import { reportOf, storeReport } from './restore-report.ts';
@@ -43,16 +44,15 @@ export async function restore(input: RestoreRequest, steps: Steps, desk: Desk): 
   const first = await steps.run('plan', `Plan a restore of ${request.cluster} to ${describeTarget(request.target)}`, (summary) =>
     control.planRestore(summary, { request }),
   );
-  const goal = await claimAndProve(request, first, steps);
-  const { job } = goal;
+  const proven = await claimAndProve(request, first, steps);
 
   const hostIsGivenUp = steps.waitForHost({ request, desk });
   try {
-    const retired = await retireSource(request, { place: first.source, restoreId: job.restoreId, steps });
-    await steps.run('create-data-directory', `Create ${job.dataDirectory}`, (summary) => host.createDataDirectory(summary, job));
-    const fetched = await steps.run('fetch-base-backup', `Fetch ${job.plan.backup.name} to ${request.host}`, (summary) =>
-      host.fetchBaseBackup(summary, job),
-    );
+    const retired = await retireSource(request, { place: first.source, restoreId: proven.job.restoreId, steps });
+    await steps.run('create-data-directory', `Create ${request.dataDirectory}`, (summary) => host.createDataDirectory(summary, proven.job));
+    const planWithout = (without: readonly DamagedBackup[]) => planOlder(request, { sourceProof: proven.sourceProof, without }, steps);
+    const { goal, fetched, damagedBackups } = await fetchBackup({ host, steps, request, planWithout }, proven);
+    const { job } = goal;
     const replan = (target: RecoveryTarget) => planAgain(request, { target, first, goal }, steps);
     const recovered = await recoverToTarget({ host, steps, request, desk, replan }, goal);
     const swapped = await steps.run('swap-roles', `Replace the roles and passwords of ${job.name}`, (summary) =>
@@ -79,6 +79,7 @@ export async function restore(input: RestoreRequest, steps: Steps, desk: Desk): 
       inventory,
       opened,
       fetched,
+      damagedBackups,
       retired,
       decisions: desk.decisions,
       steps,
@@ -97,8 +98,8 @@ export async function restore(input: RestoreRequest, steps: Steps, desk: Desk): 
     throw await abandon(error, {
       host,
       steps,
-      job,
-      giveBackSource: () => liftSourceFence(request, { place: first.source, restoreId: job.restoreId, steps }),
+      job: proven.job,
+      giveBackSource: () => liftSourceFence(request, { place: first.source, restoreId: proven.job.restoreId, steps }),
     });
   }
 }
@@ -192,6 +193,19 @@ async function planAgain(
     steps.world.control.planRestore(summary, sourceProof === undefined ? { request: later } : { request: later, sourceProof }),
   );
   return { sourceProof, job: jobOf(steps.world, later, planned) };
+}
+
+/** The same target from the newest backup that is left; what the source closed for this restore has to be in its WAL too. */
+async function planOlder(
+  request: CompleteRestoreRequest,
+  { sourceProof, without }: { readonly sourceProof: SourceProof | undefined; readonly without: readonly DamagedBackup[] },
+  steps: Steps,
+): Promise<Goal> {
+  const input = sourceProof === undefined ? { request, without } : { request, sourceProof, without };
+  const planned = await steps.run('prove-wal', `Prove the WAL from an older base backup to ${describeTarget(request.target)}`, (summary) =>
+    steps.world.control.planRestore(summary, input),
+  );
+  return { sourceProof, job: jobOf(steps.world, request, planned) };
 }
 
 /** Whatever went wrong: PostgreSQL is stopped, the directory kept and unbootable, and both named in the error. */

@@ -18,6 +18,7 @@ export interface ReportParts {
   readonly inventory: RestoredFindings | undefined;
   readonly opened: OpenedCluster;
   readonly fetched: { readonly bytes: number; readonly parts: number; readonly partsAlreadyFetched: number };
+  readonly damagedBackups: NonNullable<LandingReport['damagedBackups']>;
   readonly decisions: LandingReport['decisions'];
   readonly retired: LandingReport['retired'];
   readonly steps: RestoreSteps;
@@ -43,6 +44,7 @@ export function reportOf(parts: ReportParts): LandingReport {
     ...recovered,
     decisions: parts.decisions,
     backup: job.plan.backup.name,
+    damagedBackups: parts.damagedBackups,
     fetchedBytes: fetched.bytes,
     fetchedParts: fetched.parts,
     partsAlreadyFetched: fetched.partsAlreadyFetched,

@@ -154,6 +154,15 @@ describe('layout', () => {
   it('knows sentinels and names of backups', () => {
     expect(layout.backupOfSentinelKey(layout.sentinelKey('base_x'))).toBe('base_x');
     expect(layout.backupOfSentinelKey('basebackups_005/base_x/metadata.json')).toBeUndefined();
+    const delta = 'base_000000010000000000000007_D_000000010000000000000005';
+    const keys = [
+      layout.sentinelKey(delta),
+      layout.manifestKey(delta),
+      layout.metadataKey(delta),
+      `${layout.tarPartitionsPrefix(delta)}part_001.tar.zst`,
+    ];
+    expect(keys.map(layout.backupOfKey)).toEqual(keys.map(() => delta));
+    expect(layout.backupOfKey('wal_005/000000010000000000000007.zst')).toBeUndefined();
     expect(layout.timelineOfBackupName('base_0000000A0000000000000009_D_000000010000000000000005')).toBe(10);
     expect(layout.isFullBackupName('base_0000000A0000000000000009_D_000000010000000000000005')).toBe(false);
   });

@@ -32,6 +32,7 @@ interface RestoreOptions extends CommonOptions {
   readonly listenAddresses?: string;
   readonly allowFrom?: readonly string[];
   readonly allowMissingLibraries?: boolean;
+  readonly allowOlderBackup?: boolean;
   readonly protect?: boolean;
   readonly plan?: boolean;
   readonly retire?: number;
@@ -98,6 +99,7 @@ export function addRestoreCommands(program: Command): void {
     .option('--listen-addresses <addresses>', "default: the host's configuration")
     .option('--allow-from <cidr...>', 'networks that may log in; default: loopback')
     .option('--plan', 'print what the restore would do, with every check of archive and host, and do nothing')
+    .option('--allow-older-backup', 'when the chosen base backup is damaged in the archive, take the next older one')
     .option('--allow-missing-libraries', "restore although libraries of the source's extensions are not on the host")
     .option('--retire <hours>', 'with --source stop: keep the source behind a fence, to be brought back by `walkback undo`', parseHours)
     .option('--protect', 'take a first base backup of the restored cluster once it is open')
@@ -179,6 +181,7 @@ function requestOf(parts: { cluster: string; target: RestoreRequest['target']; o
     ...(options.backup === undefined ? {} : { backup: options.backup }),
     ...(options.decideWithin === undefined ? {} : { decisionWithinMinutes: options.decideWithin }),
     ...(options.hostReturnsWithin === undefined ? {} : { hostReturnsWithinMinutes: options.hostReturnsWithin }),
+    ...(options.allowOlderBackup === undefined ? {} : { allowOlderBackup: options.allowOlderBackup }),
     ...(options.allowMissingLibraries === undefined ? {} : { allowMissingLibraries: options.allowMissingLibraries }),
     ...(options.listenAddresses === undefined ? {} : { listenAddresses: options.listenAddresses }),
     ...(options.allowFrom === undefined ? {} : { allowFrom: options.allowFrom }),

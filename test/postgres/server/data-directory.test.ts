@@ -1,9 +1,15 @@
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createDataDirectory, inspectDataDirectory, makeBootable, makeUnbootable } from '../../../src/postgres/data-directory.ts';
+import {
+  clearFetchedFiles,
+  createDataDirectory,
+  inspectDataDirectory,
+  makeBootable,
+  makeUnbootable,
+} from '../../../src/postgres/data-directory.ts';
 import { readMarker, type RestoreMarker, updateMarker } from '../../../src/postgres/restore-marker.ts';
 import { availableInstallations, createTestCluster } from '../../harness/postgres.ts';
 
@@ -18,6 +24,29 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
+});
+
+describe('clearFetchedFiles', () => {
+  it('clearFetchedFiles leaves the marker alone of an unfinished fetch, and can be called again', async () => {
+    await createDataDirectory(path, marker);
+    await mkdir(join(path, 'global'));
+    await writeFile(join(path, 'global/pg_control'), '');
+    await mkdir(join(path, 'walkback_restore/parts'));
+    for (let call = 0; call < 2; call += 1) {
+      await clearFetchedFiles(path);
+      expect([await readdir(path), await readdir(join(path, 'walkback_restore'))]).toEqual([['walkback_restore'], ['marker.json']]);
+    }
+    expect(await readMarker(path)).toEqual(marker);
+  });
+
+  it("clearFetchedFiles touches nothing when the fetch had come to its end, or the directory is nobody's", async () => {
+    await createDataDirectory(path, { ...marker, phase: 'fetched' });
+    await writeFile(join(path, 'PG_VERSION'), '16');
+    await expect(clearFetchedFiles(path)).rejects.toMatchObject({ code: 'DATA_DIRECTORY_IN_USE' });
+    await rm(join(path, 'walkback_restore'), { recursive: true });
+    await expect(clearFetchedFiles(path)).rejects.toMatchObject({ code: 'DATA_DIRECTORY_IN_USE' });
+    expect(await readdir(path)).toEqual(['PG_VERSION']);
+  });
 });
 
 describe('createDataDirectory', () => {
