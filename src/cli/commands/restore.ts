@@ -150,6 +150,10 @@ async function restoreWithoutTemporal(
   request: RestoreRequest,
   { output, options }: { readonly output: Output; readonly options: RestoreOptions },
 ): Promise<void> {
+  if (options.plan === true)
+    throw new WalkbackError('INVALID_REQUEST', '--plan asks a worker by way of Temporal, and --direct does without it; nothing was done.', {
+      hint: 'Leave one of them out. Without Temporal, `walkback window CLUSTER` tells what can be restored.',
+    });
   if (!options.wait)
     throw new WalkbackError('INVALID_REQUEST', '--direct and --no-wait do not go together: only this command tells how it goes.');
   const { restoreDirectly } = await import('../direct-restore.ts');
