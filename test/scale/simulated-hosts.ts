@@ -44,6 +44,7 @@ export function simulatedHostActivities({ lastSegment, endLsn, together }: Simul
     abandonRestore: async () => once({ kept: true }),
     releaseClaim: done,
     inspectHost: notSimulated,
+    clearDataDirectory: notSimulated,
     stopSource: notSimulated,
     salvageSource: notSimulated,
     stopPostgres: notSimulated,
