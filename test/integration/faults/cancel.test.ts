@@ -80,15 +80,15 @@ describe('a restore that is cancelled', () => {
     const { promise: until, resolve: open } = Promise.withResolvers<void>();
     const arrived: string[] = [];
     gates.push({ until, arrived, open });
-    // The first reading of the sentinel is of the step plan.
+    // The first reading of the sentinel is of the step plan, the second of check-host.
     scene.store.make(({ operation, key }) => {
       if (operation !== 'GetObject' || !key.endsWith('_backup_stop_sentinel.json')) return undefined;
       arrived.push(key);
-      return arrived.length < 2 ? undefined : { kind: 'hold-request', until };
+      return arrived.length < 3 ? undefined : { kind: 'hold-request', until };
     });
     const started = await start('at-prove');
     await untilPhase(started.handle, 'prove-wal');
-    await waitUntil(() => arrived.length >= 2, { description: 'the archive is read again' });
+    await waitUntil(() => arrived.length >= 3, { description: 'the archive is read again' });
     await expectCancelled(started);
     await expectAbsent(started.request.dataDirectory);
   });
