@@ -13,7 +13,8 @@ import { createFileObjectStore } from '../../src/storage/file-object-store.ts';
 import type { ObjectStore } from '../../src/storage/object-store.ts';
 import { SmallArchive, smallSegment } from '../archive/support/small-archive.ts';
 import { withTemporalAt } from '../integration/cli/temporal.ts';
-import { simulatedHostActivities } from './simulated-hosts.ts';
+import { waitUntil } from '../harness/wait-until.ts';
+import { type RunningHosts, simulateHosts } from './simulated-hosts.ts';
 
 /** What was measured. */
 export interface ScaleResult {
@@ -36,7 +37,9 @@ const cluster = 'shop';
 const firstPort = 20_000;
 /** As a worker of ours is started (src/processes/worker.ts): fewer than run, so that some are always replayed. */
 const cachedWorkflowsMaximum = 500;
-const startConcurrency = 50;
+/** Started at a time; the next ones once these are in recovery, where all wait for all. A step that a host does not take in 30 s counts as lost. */
+const waveCount = 50;
+const waveTimeoutMs = 60_000;
 
 /** Starts so many restores and waits for all. @throws whatever one of them fails with */
 export async function runConcurrentRestores(server: ScaleServer, restores: number): Promise<ScaleResult> {
@@ -46,7 +49,7 @@ export async function runConcurrentRestores(server: ScaleServer, restores: numbe
     const archive = new SmallArchive(storeIn(join(directory, cluster)), directory);
     await archive.addWal([3, 4, 5], { closedAt: '2026-11-22T10:00:00Z' });
     await archive.addBackup({ start: 3, finishTime: '2026-11-22T10:00:30Z' });
-    return await withWorkers(server, { directory, archiveUrl, restores }, () => restoreAll(server, restores));
+    return await withWorkers(server, { directory, archiveUrl, restores }, (hosts) => restoreAll(server, restores, hosts));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -55,7 +58,7 @@ export async function runConcurrentRestores(server: ScaleServer, restores: numbe
 async function withWorkers<T>(
   { address, namespace, workflows }: ScaleServer,
   place: { readonly directory: string; readonly archiveUrl: string; readonly restores: number },
-  work: () => Promise<T>,
+  work: (hosts: RunningHosts) => Promise<T>,
 ): Promise<T> {
   const connection = await NativeConnection.connect({ address });
   try {
@@ -79,7 +82,7 @@ async function withWorkers<T>(
       isWorkflowRunning: async () => true,
       cipher: undefined,
     });
-    const hosts = simulatedHostActivities({ lastSegment: smallSegment(5), endLsn: '0/600000', together: place.restores });
+    const hosts = simulateHosts({ lastSegment: smallSegment(5), endLsn: '0/600000', together: place.restores });
     const worker = await Worker.create({
       connection,
       namespace,
@@ -92,22 +95,33 @@ async function withWorkers<T>(
       connection,
       namespace,
       taskQueue: hostTaskQueue('host-0'),
-      activities: { ...hosts },
+      activities: { ...hosts.activities },
       maxConcurrentActivityTaskExecutions: place.restores + 1,
     });
-    return await worker.runUntil(host.runUntil(work()));
+    // Both end before the error is thrown: workers hold the connection.
+    const [outcome] = await Promise.all([Promise.allSettled([work(hosts)]).then(endOf(worker, host)), worker.run(), host.run()]);
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
   } finally {
     await connection.close();
   }
 }
 
-async function restoreAll({ address, namespace }: ScaleServer, restores: number): Promise<ScaleResult> {
+function endOf<T>(...workers: readonly Worker[]): (outcomes: readonly [T]) => T {
+  return ([outcome]) => {
+    for (const worker of workers) worker.shutdown();
+    return outcome;
+  };
+}
+
+async function restoreAll({ address, namespace }: ScaleServer, restores: number, hosts: RunningHosts): Promise<ScaleResult> {
   await using client = await createWalkbackClient({ address, namespace });
   const startedMs = performance.now();
   const handles: RestoreHandle[] = [];
-  for (let begun = 0; begun < restores; begun += startConcurrency) {
-    const numbers = Array.from({ length: Math.min(startConcurrency, restores - begun) }, (_, index) => begun + index);
+  for (let begun = 0; begun < restores; begun += waveCount) {
+    const numbers = Array.from({ length: Math.min(waveCount, restores - begun) }, (_, index) => begun + index);
     handles.push(...(await Promise.all(numbers.map((number) => client.startRestore(requestOf(number), { requireAgent: false })))));
+    await waitUntil(() => hosts.inRecovery() >= handles.length, { timeoutMs: waveTimeoutMs, description: 'the restores are in recovery' });
   }
   // One that fails would keep the others waiting for it: it is told at once.
   await Promise.all(handles.map((handle) => handle.result()));

@@ -16,13 +16,19 @@ export interface SimulatedHosts {
   readonly together: number;
 }
 
+/** Simulated hosts, and how many restores are in recovery on them. */
+export interface RunningHosts {
+  readonly activities: HostActivities;
+  readonly inRecovery: () => number;
+}
+
 /** The activities of all of them: they only differ by their task queue. */
-export function simulatedHostActivities({ lastSegment, endLsn, together }: SimulatedHosts): HostActivities {
+export function simulateHosts({ lastSegment, endLsn, together }: SimulatedHosts): RunningHosts {
   const arrived = Promise.withResolvers<void>();
   const waiting = new Set<string>();
   const done = async () => once(null);
   // All of them by name: one that a restore comes to need is missed by the compiler, and not by a restore that waits for it.
-  const answers: HostActivities = {
+  const activities: HostActivities = {
     checkHost: async () => once({ postgresVersion: '18.1', binDirectory: '/usr/bin', freeBytes: 1, neededBytes: 1 }),
     flushSource: async () => once({ how: 'flushed', at: instantOf(new Date()), lsn: endLsn, timeline: 1, segment: lastSegment }),
     createDataDirectory: done,
@@ -63,7 +69,7 @@ export function simulatedHostActivities({ lastSegment, endLsn, together }: Simul
     checkRetired: notSimulated,
     bringBackSource: notSimulated,
   };
-  return answers;
+  return { activities, inRecovery: () => waiting.size };
 }
 
 async function notSimulated(): Promise<never> {
