@@ -15,7 +15,9 @@ import { parseInstant } from '../../src/domain/instant.ts';
 import type { RestoreRequest } from '../../src/domain/restore-request.ts';
 import { connectServer } from '../../src/postgres/connection.ts';
 import { serverState } from '../../src/postgres/server-state.ts';
+import { tarPartitionsPrefix } from '../../src/archive/layout.ts';
 import { waitUntil } from '../harness/wait-until.ts';
+import { listKeys, openArchive, remove } from '../integration/faults/stored-objects.ts';
 
 /** Stack traces name the checkout; a committed history must not. */
 const packageRoot = fileURLToPath(new URL('../../', import.meta.url));
@@ -43,6 +45,7 @@ await recordPaused('point-in-time-restore.paused-and-promoted', 'promoted', (han
 await recordCancelledBackup();
 await recordScheduled();
 await recordFamily();
+await recordOlderBackup();
 await recordArchiveCare();
 await recordSalvaged();
 await connection.close();
@@ -111,6 +114,17 @@ async function recordArchiveCare(): Promise<void> {
   await site.client.schedules.set({ cluster, cron, action: { operation: 'prune', confirm: true, keepFull: 1 } });
   await site.client.schedules.trigger(cluster, 'prune');
   await saveCompleted('scheduled-prune.pruned', 'scheduledPrune');
+}
+
+/** A part of the newest backup is missing: the restore goes back to the one before. */
+async function recordOlderBackup(): Promise<void> {
+  await (await site.client.startBackup({ cluster: demoCluster })).result();
+  const backups = await site.client.listBackups({ cluster: demoCluster });
+  await using store = openArchive(site, demoCluster);
+  const keys = [...(await listKeys(store, tarPartitionsPrefix(backups.at(-1)?.name ?? ''))).keys()];
+  await using _missing = await remove(store, keys.find((key) => key.includes('/part_')) ?? '');
+  const wanted = await request(site, { name: 'went-back', allowOlderBackup: true });
+  await record('point-in-time-restore.older-backup', await site.client.startRestore(wanted));
 }
 
 /** A restored cluster that is examined and backed up by itself, one that replaces its source and is undone, and the questions about them. */
