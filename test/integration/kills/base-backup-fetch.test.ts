@@ -13,9 +13,8 @@ import type { ObjectStore } from '../../../src/storage/object-store.ts';
 import { contentsOf, makeDataDirectory, start, stopped } from '../../archive/support/data-directory.ts';
 import { type ForeignBackup, increment, page, putForeignBackup } from '../../archive/support/foreign-backup.ts';
 import { storeIn, temporaryDirectory, watched } from '../../archive/support/temporary.ts';
+import { killCount } from './kill-count.ts';
 
-/** 25 in CI; `WALKBACK_KILL_SEEDS=100` for more. */
-const seedCount = Number(process.env['WALKBACK_KILL_SEEDS'] ?? 25);
 /** The child counts a step for each so many bytes of an object. */
 const stepBytes = 256;
 const maximumDelayMs = 60;
@@ -86,7 +85,7 @@ function chain(): readonly ForeignBackup[] {
 }
 
 describe('a fetch that is killed and called again', () => {
-  it.each(Array.from({ length: seedCount }, (_, seed) => [seed]))('gives the same files, seed %i', async (seed) => {
+  it.each(Array.from({ length: killCount }, (_, seed) => [seed]))('gives the same files, seed %i', async (seed) => {
     const random = randomOf(seed);
     const backup = seed % 2 === 0 ? start.name : deltaName;
     const into = join(directory.path, `killed-${seed}`);
@@ -112,7 +111,7 @@ describe('a fetch that is killed and called again', () => {
   });
 
   it('was killed in most runs, in some with tars in place', () => {
-    expect(killedCount).toBeGreaterThan(seedCount / 2);
+    expect(killedCount).toBeGreaterThan(killCount / 2);
     expect(killedHalfwayCount).toBeGreaterThan(0);
   });
 });

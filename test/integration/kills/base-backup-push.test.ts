@@ -1,4 +1,4 @@
-/** kill -9 of a base backup at seeded instants, while the server is written to. Seeds: 25, or WALKBACK_KILL_SEEDS of them. */
+/** kill -9 of a base backup at seeded instants, while the server is written to. */
 import { createHash } from 'node:crypto';
 import { appendFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,9 +14,9 @@ import { createFileObjectStore } from '../../../src/storage/file-object-store.ts
 import { availableInstallations, createTestCluster, freePort, type TestCluster } from '../../harness/postgres.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../../harness/temp.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
+import { killCount } from './kill-count.ts';
 import type { PushChildInput } from './push-child.ts';
 
-const seedCount = Number(process.env['WALKBACK_KILL_SEEDS'] ?? 25);
 const walG = process.env['WALG_BIN'];
 const child = fileURLToPath(new URL('push-child.ts', import.meta.url));
 const accounts = 20_000;
@@ -174,18 +174,18 @@ describe('kill -9 of a base backup', () => {
   const backups: string[] = [];
 
   it(
-    `leaves nothing that the next one does not put right, ${seedCount} times`,
+    `leaves nothing that the next one does not put right, ${killCount} times`,
     async () => {
-      for (let seed = 1; seed <= seedCount; seed += 1) {
+      for (let seed = 1; seed <= killCount; seed += 1) {
         const isIncremental = seed % 3 !== 0;
         const killAfterMs = chance(seed) * wholeMs;
         const name = (await push({ isIncremental, killAfterMs })) ?? (await push({ isIncremental }));
         backups.push(name!);
         await assertWhole();
       }
-      expect(new Set(backups).size).toBe(seedCount);
+      expect(new Set(backups).size).toBe(killCount);
     },
-    120_000 + seedCount * 20_000,
+    120_000 + killCount * 20_000,
   );
 
   it('ends in backups of which PostgreSQL starts with every row', async () => {

@@ -8,8 +8,6 @@ import type { AgentPlan } from './agent-process.ts';
 const program = fileURLToPath(new URL('agent-process.ts', import.meta.url));
 const lifeMaximumMs = 250;
 
-/** How many kills a test makes: 25, or what WALKBACK_TEST_KILLS says. */
-export const killCount = Number(process.env['WALKBACK_TEST_KILLS'] ?? 25);
 /** What decides their instants; a failure names it, so that it can be repeated. */
 export const seed = Number(process.env['WALKBACK_TEST_SEED'] ?? 1);
 

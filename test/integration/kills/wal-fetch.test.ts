@@ -9,7 +9,8 @@ import { type ConnectOptions, connectServer } from '../../../src/postgres/connec
 import { startServer, stopServer } from '../../../src/postgres/process-control.ts';
 import { freePort, testAdminRole } from '../../harness/postgres.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
-import { KilledAgent, killCount, seed } from './killed-agent.ts';
+import { killCount } from './kill-count.ts';
+import { KilledAgent, seed } from './killed-agent.ts';
 import { fingerprintSql, KillScene } from './scene.ts';
 
 const segmentCount = 40;

@@ -5,7 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { conflictsPrefix, walKey, walPrefix } from '../../../src/archive/layout.ts';
 import { defaultWalSegmentBytes } from '../../../src/domain/wal-segment.ts';
 import { keysOf } from '../../archive/support/temporary.ts';
-import { KilledAgent, killCount, seed } from './killed-agent.ts';
+import { killCount } from './kill-count.ts';
+import { KilledAgent, seed } from './killed-agent.ts';
 import { KillScene } from './scene.ts';
 
 const segmentsPerKill = 2;
