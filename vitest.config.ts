@@ -25,7 +25,8 @@ export default defineConfig({
           globalSetup: ['test/harness/global-setup.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          fileParallelism: false,
+          // Most of an integration test is waiting: for servers to start, for replay, for a workflow's next step.
+          maxWorkers: 2,
         },
       },
     ],
