@@ -9,6 +9,7 @@ import type { RoleReport } from '../domain/landing-report.ts';
 import type { CompleteRestoreRequest, RoleSwap } from '../domain/restore-request.ts';
 import { type ConnectOptions, connectServer } from '../postgres/connection.ts';
 import { readControlData } from '../postgres/control-data.ts';
+import { serverState } from '../postgres/server-state.ts';
 import { proveCredentials } from '../postgres/credentials-proof.ts';
 import { openConfiguration } from '../postgres/open-configuration.ts';
 import { startServer, stopServer } from '../postgres/process-control.ts';
@@ -47,9 +48,14 @@ export function createLandingActivities(dependencies: HostDependencies): Landing
     promotePaused: (job) =>
       runActivity(async () => {
         await assertOurs(job);
-        await using connection = await connectServer(serverOf(job));
-        const { inRecovery } = await readRecoveryProgress(connection);
-        if (inRecovery) await resumeReplay(connection);
+        try {
+          await using connection = await connectServer(serverOf(job));
+          const { inRecovery } = await readRecoveryProgress(connection);
+          if (inRecovery) await resumeReplay(connection);
+        } catch (error) {
+          // A server that is gone is no matter of trying again: whoever awaits the end of recovery finds it gone, and it is started anew.
+          if ((await serverState(job.dataDirectory)).pid !== undefined) throw error;
+        }
         return null;
       }),
     swapRoles: ({ job, request }) =>

@@ -43,7 +43,7 @@ async function expectLanded(report: LandingReport): Promise<void> {
 }
 
 describe('a restore whose WAL is being replayed', () => {
-  it('goes on after kill -9 of PostgreSQL', async () => {
+  it('A9: goes on after kill -9 of PostgreSQL', async () => {
     const { handle, request, gate } = await restoreHeldMidway('postgres-killed');
     const { pid } = await untilServer(request.dataDirectory);
     process.kill(pid, 'SIGKILL');
@@ -68,7 +68,7 @@ describe('a restore whose WAL is being replayed', () => {
     await expectLanded(await handle.result());
   });
 
-  it('goes on after kill -9 of the worker', async () => {
+  it('A8: goes on after kill -9 of the worker, with another one', async () => {
     const { handle, gate } = await restoreHeldMidway('worker-killed');
     await scene.kill('worker');
     gate.open();
@@ -99,5 +99,37 @@ describe('a restore whose WAL is being replayed', () => {
     const report = await handle.result();
     await expectLanded(report);
     expect(report.steps.filter((step) => step.name === 'start-postgres')).toHaveLength(1);
+  });
+
+  it('A9: pauses again, or is promoted, after kill -9 of PostgreSQL while it is promoted, and lands right either way', async () => {
+    const { handle, request } = await scene.restore({
+      name: 'promotion-killed',
+      target: { kind: 'time', time: target.time },
+      atTarget: 'pause',
+    });
+    await untilPhase(handle, 'paused-at-target');
+    const { pid } = await untilServer(request.dataDirectory);
+    const promoted = handle.promote({ reason: 'it looks right' });
+    await waitUntil(async () => (await handle.progress()).phase !== 'paused-at-target', { description: 'the promotion has begun' });
+    process.kill(pid, 'SIGKILL');
+    await promoted;
+    const isOver = async () => {
+      const { phase, steps } = await handle.progress();
+      if (phase === 'paused-at-target') return steps.some(({ name }) => name === 'promote') ? phase : undefined;
+      return phase === 'done' ? phase : undefined;
+    };
+    const phase = await waitUntil(isOver, { timeoutMs: 60_000, description: 'it pauses again or is done' });
+    if (phase === 'paused-at-target') await handle.promote({ reason: 'it looks right still' });
+    const report = await handle.result();
+    expect(await scene.rowsOf(report)).toBe(target.rows);
+  });
+
+  it('A19: lands beside another restore of the same instant, each in its own directory and on its own port', async () => {
+    const wanted = { target: { kind: 'time', time: target.time } } as const;
+    const started = await Promise.all(['first-of-two', 'second-of-two'].map((name) => scene.restore({ name, ...wanted })));
+    const reports = await Promise.all(started.map(async ({ handle }) => handle.result()));
+    for (const report of reports) await expectLanded(report);
+    expect(new Set(reports.map(({ port }) => port)).size).toBe(2);
+    expect(new Set(reports.map(({ dataDirectory }) => dataDirectory)).size).toBe(2);
   });
 });
