@@ -110,6 +110,20 @@ describe('pages', () => {
   });
 });
 
+describe('docs/acceptance.md', () => {
+  const numbered = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, index) => `A${first + index}`);
+
+  it('numbers every demand, and each has a test that is named so', async () => {
+    const page = await readFile(join(root, 'docs/acceptance.md'), 'utf8');
+    const numbers = [...page.matchAll(/^\| (A\d+b?) \|/gm)].map((match) => match[1] ?? '');
+    expect(numbers).toEqual([...numbered(1, 12), 'A12b', ...numbered(13, 20)]);
+    const titles = below(/^test\//, /\.test\.ts$/).flatMap(({ lines }) =>
+      [...lines.join('\n').matchAll(/'((?:A\d+b?(?:, )?)+): /g)].flatMap((match) => (match[1] ?? '').split(', ')),
+    );
+    expect(numbers.filter((number) => !titles.includes(number))).toEqual([]);
+  });
+});
+
 describe('the import rules', () => {
   /** One forbidden import a folder (design: "Rooms"). */
   const forbidden: readonly (readonly [string, string])[] = [

@@ -272,7 +272,7 @@ describe('fetchBaseBackup', () => {
     for (const name of Object.keys(keptFiles)) expect(contents[name]).toBe(original[name]);
   });
 
-  it('names the object when one byte of it is flipped, whatever it is', async () => {
+  it('A7: names the object when one byte of it is flipped, whatever it is', async () => {
     await using directory = await temporaryDirectory();
     const { store, root } = await archived(directory.path);
     const keys = [

@@ -7,7 +7,7 @@ const full = () => Object.assign(new Error('ENOSPC: no space left on device, wri
 const never = new AbortController().signal;
 
 describe('waitingForRoom', () => {
-  it('says that it waits, and does the work again until there is room', async () => {
+  it('A10: says that it waits, and does the work again until there is room', async () => {
     const failures = [full(), new WalkbackError('NOT_ENOUGH_DISK', 'no room left'), Object.assign(full(), { code: 'EDQUOT' })];
     const waits: number[] = [];
     const work = async (): Promise<string> => {

@@ -83,6 +83,7 @@ describe('the report of the bench', () => {
       'restore-call-hit',
       'restore-call-absent',
       'restore-total',
+      'orchestration',
     ]);
   });
 });

@@ -88,7 +88,7 @@ describe('S3ObjectStore', () => {
     await expectContent(store, Buffer.concat([content, content, content, content]));
   });
 
-  it('get notices a stall within stallTimeoutMs', async () => {
+  it('A11: get notices a stall within stallTimeoutMs', async () => {
     await store.put('k', content);
     await using impatient = open({ stallTimeoutMs: 100 });
     let stalledAtMs = 0;

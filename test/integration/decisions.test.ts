@@ -19,7 +19,7 @@ describe('a restore that waits for a decision', () => {
     await scene[Symbol.asyncDispose]();
   });
 
-  it('goes on from a restore point to a later position and a later instant on the same directory, never back, and tells all of it', async () => {
+  it('A18: goes on from a restore point to a later position and a later instant on the same directory, never back, and tells all of it', async () => {
     const point = await scene.site.client.createRestorePoint({ cluster: demoCluster, name: 'before the rows' });
     const atPoint = await scene.rowsOfSource();
     await scene.writeSegments(1);
@@ -81,7 +81,7 @@ describe('a restore that waits for a decision', () => {
     });
   });
 
-  it('asks after an early end, tries again when told to, and takes the end of the WAL only with the doubt in its report', async () => {
+  it('A2: asks after an early end, tries again when told to, and takes the end of the WAL only with the doubt in its report', async () => {
     // No such transaction will ever be met, whatever is archived.
     const target = { kind: 'xid', xid: '2000000000' } as const;
     const asking = await scene.restore({ name: 'asking', target, onEarlyEnd: 'ask' });

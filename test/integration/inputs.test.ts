@@ -70,7 +70,7 @@ describe('restore inputs that are refused before anything is started', () => {
     expect(existsSync(join(site.directory, 'refused'))).toBe(false);
   });
 
-  it('a bare time is refused and both readings are shown when --to has no offset', async () => {
+  it('A5: a bare time is refused and both readings are shown when --to has no offset', async () => {
     const outcome = await restore({ to: '2026-11-22 11:57:00' });
     expect([outcome.exitCode, errorCodeOf(outcome)]).toEqual([2, 'INVALID_INSTANT']);
     expect(outcome.stderr).toContain('"2026-11-22 11:57:00" has no offset, so it is not one instant.');
@@ -85,7 +85,7 @@ describe('restore inputs that are refused before anything is started', () => {
     },
   );
 
-  it('a future time is refused with TARGET_IN_FUTURE', async () => {
+  it('A4: a future time is refused with TARGET_IN_FUTURE', async () => {
     const outcome = await restore({ to: '2999-01-01T00:00:00Z' });
     expect([outcome.exitCode, errorCodeOf(outcome)]).toEqual([3, 'TARGET_IN_FUTURE']);
     expect(outcome.stderr).toContain('2999-01-01 00:00:00 UTC is after now');
@@ -173,7 +173,7 @@ describe('restore inputs that are refused by the workflow before any work', () =
     return outcome;
   }
 
-  it('a time before the first backup is refused and the first restorable instant told', async () => {
+  it('A4: a time before the first backup is refused and the first restorable instant told', async () => {
     const outcome = await refusedByWorkflow({ as: 'too-early', to: '2020-01-01T00:00:00Z' });
     expect([outcome.exitCode, errorCodeOf(outcome)]).toEqual([3, 'NO_BACKUP_BEFORE_TARGET']);
     expect(outcome.stderr).toMatch(/\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d+)? UTC/);

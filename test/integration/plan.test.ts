@@ -127,7 +127,7 @@ describe('walkback restore --plan', () => {
     expect(checkOf(plan, 'port')?.verdict).toBe('ok');
   });
 
-  it('names a hole and the latest instant before it, and the whole of it with the other refusals', async () => {
+  it('A6: names a hole and the latest instant before it, and the whole of it with the other refusals', async () => {
     const switched = 'SELECT pg_walfile_name(pg_switch_wal()) AS name';
     const names: string[] = [];
     for (let count = 0; count < 3; count += 1) {

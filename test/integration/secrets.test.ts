@@ -168,7 +168,7 @@ function leaks(chosen: RegExp, ofWhat = /./): string[] {
   );
 }
 
-describe('passwords', () => {
+describe('A13: passwords', () => {
   it('the scan knows every password and the verifiers of both clusters', () => {
     expect(secrets.size).toBeGreaterThanOrEqual(12);
     for (const [name, secret] of secrets) expect([name, secret.length >= 16]).toEqual([name, true]);

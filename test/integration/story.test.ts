@@ -102,11 +102,11 @@ describe.each(installations.map((installation) => ({ installation, major: instal
       expect(await connection.queryFirstValue('SELECT pg_is_in_recovery()')).toBe('f');
     });
 
-    it.runIf(zstd !== undefined && !isEncrypted)('writes an archive that PostgreSQL restores with tar and zstd alone', async () => {
+    it.runIf(zstd !== undefined && !isEncrypted)('A20: writes an archive that PostgreSQL restores with tar and zstd alone', async () => {
       expect(await restoreWithPlainTools(site, join(site.directory, 'plain'))).toBe('linus@new.example.com');
     });
 
-    it.runIf(walg !== undefined)('writes an archive that stock wal-g restores', async () => {
+    it.runIf(walg !== undefined)('A20: writes an archive that stock wal-g restores', async () => {
       expect(await restoreWithWalG(site, { executable: walg ?? '', dataDirectory: join(site.directory, 'walg') })).toBe(
         'linus@new.example.com',
       );

@@ -58,7 +58,7 @@ async function expectCancelled({ handle, request }: StartedRestore): Promise<voi
   expectNoProcess(request.dataDirectory);
 }
 
-describe('a restore that is cancelled', () => {
+describe('A17: a restore that is cancelled', () => {
   it('ends at the step plan, and has made nothing', async () => {
     const gate = hold('ListObjectsV2', '');
     const started = await start('at-plan');

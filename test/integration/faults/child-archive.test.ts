@@ -58,7 +58,7 @@ async function configureChild(): Promise<void> {
 }
 
 describe('a restored cluster', () => {
-  it('sends its history file and its first segment to its own prefix, and nothing to that of its parent', async () => {
+  it('A14: sends its history file and its first segment to its own prefix, and nothing to that of its parent', async () => {
     const target = await scene.noteTarget();
     const { handle } = await scene.restore({ name: childName, target: { kind: 'time', time: target.time }, protect: true });
     child = await handle.result();

@@ -68,7 +68,7 @@ function countOfListings(): number {
 }
 
 describe('a restore to an instant after the last commit of an idle source', () => {
-  it('holds no row that was committed, and archived, while it ran', async () => {
+  it('A2, A3: is promoted with the proof, and holds no row that was committed, and archived, while it ran', async () => {
     const segments = await scene.writeSegments(2);
     const rows = await scene.rowsOfSource();
     const now = await scene.valueOfSource('SELECT clock_timestamp()::text');
@@ -129,7 +129,7 @@ describe('a restore to an instant after the last commit of an idle source', () =
     expect(await scene.rowsOf(report)).toBe(rows);
   });
 
-  it('fails when the request says so, although the end of the WAL is proven to be the state asked for', async () => {
+  it('A2: fails when the request says so, although the end of the WAL is proven to be the state asked for', async () => {
     const now = await scene.valueOfSource('SELECT clock_timestamp()::text');
     const { handle, request } = await scene.restore({
       name: 'idle-refused',

@@ -51,7 +51,7 @@ describe('WAL that the store does not take', () => {
     expect([...(await archivedKeys()).keys()]).toEqual(expect.arrayContaining(segments.map((name) => walKey(name, 'zst'))));
   });
 
-  it('is stored once when the answer is lost, which is a success at the next attempt', async () => {
+  it('A12: is stored once when the answer is lost, which is a success at the next attempt', async () => {
     const { store } = scene;
     const lost: string[] = [];
     store.make(({ operation, key }) => {

@@ -34,27 +34,30 @@ describe('a WAL segment that is there and cannot be had', () => {
     ['503', { kind: 'error', code: 'SlowDown' }],
     ['reset', { kind: 'reset-before-answer' }],
     ['403', { kind: 'error', code: 'AccessDenied' }],
-  ])('is not the end of the archive: with %s PostgreSQL is stopped and started again, and never promoted', async (name, fault) => {
-    scene.store.fail('GetObject', middleSegment(), fault);
-    const { handle, request } = await restoreTo(`store-${name}`);
-    const { dataDirectory } = request;
-    await waitUntil(async () => (await recoveryLog(dataDirectory, 3)) !== '', {
-      timeoutMs: 45_000,
-      description: 'PostgreSQL was started for the third time',
-    });
-    await access(join(dataDirectory, 'recovery.signal'));
-    expect((await readControlData(dataDirectory)).timeline).toBe(1);
-    for (const startNumber of [1, 2, 3]) {
-      expect(await recoveryLog(dataDirectory, startNumber)).not.toMatch(/archive recovery complete|selected new timeline/);
-    }
-    expect(await recoveryLog(dataDirectory, 1)).toMatch(/could not restore file/);
-    scene.store.end();
-    const report = await handle.result();
-    expect(report).toMatchObject({ endReason: 'target-reached', timeline: 2 });
-    expect(await scene.rowsOf(report)).toBe(target.rows);
-  });
+  ])(
+    'A11, A12b: is not the end of the archive: with %s PostgreSQL is stopped and started again, and never promoted',
+    async (name, fault) => {
+      scene.store.fail('GetObject', middleSegment(), fault);
+      const { handle, request } = await restoreTo(`store-${name}`);
+      const { dataDirectory } = request;
+      await waitUntil(async () => (await recoveryLog(dataDirectory, 3)) !== '', {
+        timeoutMs: 45_000,
+        description: 'PostgreSQL was started for the third time',
+      });
+      await access(join(dataDirectory, 'recovery.signal'));
+      expect((await readControlData(dataDirectory)).timeline).toBe(1);
+      for (const startNumber of [1, 2, 3]) {
+        expect(await recoveryLog(dataDirectory, startNumber)).not.toMatch(/archive recovery complete|selected new timeline/);
+      }
+      expect(await recoveryLog(dataDirectory, 1)).toMatch(/could not restore file/);
+      scene.store.end();
+      const report = await handle.result();
+      expect(report).toMatchObject({ endReason: 'target-reached', timeline: 2 });
+      expect(await scene.rowsOf(report)).toBe(target.rows);
+    },
+  );
 
-  it('fails the restore by its name when a byte of it has changed at rest', async () => {
+  it('A7: fails the restore by its name when a byte of it has changed at rest', async () => {
     await using archive = openArchive(scene.site, demoCluster);
     const key = walKey(middleSegment(), 'zst');
     await using _damaged = await damage(archive, key);
@@ -104,7 +107,7 @@ describe('a WAL segment that is there and cannot be had', () => {
 });
 
 describe('a part of the base backup', () => {
-  it('fails the restore by its name when a byte of it has changed at rest', async () => {
+  it('A7: fails the restore by its name when a byte of it has changed at rest', async () => {
     await using archive = openArchive(scene.site, demoCluster);
     const [backup] = await scene.site.client.listBackups({ cluster: demoCluster });
     const [key] = [...(await listKeys(archive, `${tarPartitionsPrefix(backup!.name)}part_`)).keys()];

@@ -39,7 +39,7 @@ const cases: readonly { readonly name: string; readonly target: (marks: Marks) =
 ];
 
 describe.each(installations)('recovery targets on PostgreSQL $version', { timeout: 60_000 }, (installation) => {
-  it('land on the row, inclusive and exclusive, and the log says where', async () => {
+  it('A1: land on the row, inclusive and exclusive, and the log says where', async () => {
     await using scene = await createPitrScene(installation, { track_commit_timestamp: 'on', autovacuum: 'off' });
     const marks = await tellStory(scene);
     const landings = await Promise.all(cases.map(async ({ name, target }) => ({ name, rows: await rowsAt(scene, target(marks)) })));
