@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { generatedPages } from '../scripts/generate-docs.ts';
+import { errorCatalogue } from '../src/domain/errors.ts';
 import { temporaryDirectory } from './harness/temp.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -121,6 +122,16 @@ describe('docs/acceptance.md', () => {
       [...lines.join('\n').matchAll(/'((?:A\d+b?(?:, )?)+): /g)].flatMap((match) => (match[1] ?? '').split(', ')),
     );
     expect(numbers.filter((number) => !titles.includes(number))).toEqual([]);
+  });
+});
+
+describe('docs/errors.md', () => {
+  it('has no error that no test names', () => {
+    const text = below(/^test\//)
+      .filter(({ path }) => path !== 'test/tidy.test.ts')
+      .flatMap(({ lines }) => lines)
+      .join('\n');
+    expect(Object.keys(errorCatalogue).filter((code) => !text.includes(code))).toEqual([]);
   });
 });
 
