@@ -35,8 +35,16 @@ export interface RecoveryContext {
 
 /** What follows on an outcome: another start, perhaps to another goal or without its target, or the end. */
 type Next =
-  | { readonly kind: 'start'; readonly goal: Goal; readonly earlyEnd: EarlyEnd | undefined }
+  | {
+      readonly kind: 'start';
+      readonly goal: Goal;
+      readonly earlyEnd: EarlyEnd | undefined;
+      /** It was decided to promote at this goal, and the server was lost on the way: nobody is asked again. */
+      readonly promoteDecided?: boolean;
+    }
   | { readonly kind: 'landed'; readonly recovered: Recovered };
+
+type Start = Extract<Next, { readonly kind: 'start' }>;
 
 /**
  * Brings the server to its target and out of recovery.
@@ -44,17 +52,18 @@ type Next =
  */
 export async function recoverToTarget(context: RecoveryContext, first: Goal): Promise<Recovered> {
   let lastInterruption = 'none';
-  let next: Next = { kind: 'start', goal: first, earlyEnd: undefined };
+  let next: Start = { kind: 'start', goal: first, earlyEnd: undefined };
   for (let startNumber = 1; startNumber <= recoveryStartsMaximum; startNumber += 1) {
-    const { goal, earlyEnd }: { goal: Goal; earlyEnd: EarlyEnd | undefined } = next;
+    const { goal, earlyEnd, promoteDecided = false }: Start = next;
     const outcome = await startAndAwait(context, goal.job, { startNumber, dropTarget: earlyEnd !== undefined });
     if (outcome.kind === 'interrupted') {
       lastInterruption = outcome.reason;
       await pauseBeforeStart(context, startNumber, outcome.reason);
       continue;
     }
-    next = await afterOutcome(context, outcome, { goal, earlyEnd, startNumber });
-    if (next.kind === 'landed') return next.recovered;
+    const after = await afterOutcome(context, outcome, { goal, earlyEnd, promoteDecided, startNumber });
+    if (after.kind === 'landed') return after.recovered;
+    next = after;
   }
   throw new WalkbackError(
     'RECOVERY_FAILED',
@@ -65,6 +74,7 @@ export async function recoverToTarget(context: RecoveryContext, first: Goal): Pr
 interface Started {
   readonly goal: Goal;
   readonly earlyEnd: EarlyEnd | undefined;
+  readonly promoteDecided: boolean;
   readonly startNumber: number;
 }
 
@@ -114,9 +124,10 @@ async function afterTooLow({ steps, host }: RecoveryContext, setting: Insufficie
   return { kind: 'start', goal: { ...goal, job: { ...goal.job, minimums } }, earlyEnd };
 }
 
-async function afterPause(context: RecoveryContext, paused: Landing, { goal, earlyEnd, startNumber }: Started): Promise<Next> {
+async function afterPause(context: RecoveryContext, paused: Landing, started: Started): Promise<Next> {
   const { steps, host, request } = context;
-  const decision = await askPaused(context, goal, paused);
+  const { goal, earlyEnd, promoteDecided, startNumber } = started;
+  const decision = promoteDecided ? ({ kind: 'promote' } as const) : await askPaused(context, goal, paused);
   if (decision.kind === 'advance') {
     await steps.run('advance', `Stop PostgreSQL, to go on to ${describeTarget(decision.target)}`, (summary) =>
       host.stopPostgres(summary, goal.job),
@@ -128,7 +139,7 @@ async function afterPause(context: RecoveryContext, paused: Landing, { goal, ear
     host.awaitRecovery(summary, { job: goal.job, startNumber, resumed: true }),
   );
   // A server that was lost on the way is started again, and pauses again.
-  if (outcome.kind !== 'promoted') return { kind: 'start', goal, earlyEnd };
+  if (outcome.kind !== 'promoted') return { kind: 'start', goal, earlyEnd, promoteDecided: steps.world.knows('promote-as-decided') };
   return { kind: 'landed', recovered: landed(request, goal, mergeLandings(paused, outcome.landing), earlyEnd) };
 }
 
