@@ -11,9 +11,9 @@ export class PartBuffers {
     this.#sizeBytes = sizeBytes;
   }
 
-  /** A buffer of unknown content, in shared memory, which does not count as what the garbage collector could free. Pages of a large buffer that are never written to cost nothing. */
+  /** A buffer of unknown content. Pages of a large buffer that are never written to cost nothing. */
   take(): Buffer {
-    return this.#free.pop() ?? Buffer.from(new SharedArrayBuffer(this.#sizeBytes));
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#sizeBytes);
   }
 
   /** Gives back a buffer that nobody else holds any more. */

@@ -54,11 +54,17 @@ export function signPayloadsInThreadPool(client: S3Client): void {
       const request = args.request as OutgoingRequest;
       const { body, headers } = request;
       if (body instanceof Uint8Array && body.length >= offloadedMinimumBytes && headers['x-amz-content-sha256'] === undefined) {
-        const digest = await webcrypto.subtle.digest('SHA-256', body);
+        const digest = await webcrypto.subtle.digest('SHA-256', inMemoryOfItsOwn(body));
         headers['x-amz-content-sha256'] = Buffer.from(digest).toString('hex');
       }
       return next(args);
     },
     { step: 'build', priority: 'low', name: 'walkbackPayloadHash' },
   );
+}
+
+/** The Web Crypto API takes no view on memory that threads share, such as a WAL segment's; copying takes a tenth of hashing. */
+function inMemoryOfItsOwn(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { buffer, byteOffset, length } = bytes;
+  return buffer instanceof ArrayBuffer ? new Uint8Array(buffer, byteOffset, length) : new Uint8Array(bytes);
 }

@@ -246,8 +246,12 @@ describe('S3ObjectStore', () => {
     await expectContent(store, content);
   });
 
-  it('works with checksums only when required', async () => {
+  it('works with checksums only when required, also from memory that threads share', async () => {
     await using plain = open({ checksums: 'when-required' });
+    const shared = Buffer.from(new SharedArrayBuffer(content.length));
+    content.copy(shared);
+    await plain.put('k', shared);
+    await expectContent(plain, content);
     const upload = await plain.openUpload('k');
     for (let count = 0; count < 4; count++) await upload.write(Buffer.from(content));
     await upload.complete();
