@@ -101,22 +101,6 @@ describe('a restore whose WAL is being replayed', () => {
     expect(report.steps.filter((step) => step.name === 'start-postgres')).toHaveLength(1);
   });
 
-  it('A9: is promoted in the end, without another question, after kill -9 of PostgreSQL while it is promoted', async () => {
-    const { handle, request } = await scene.restore({
-      name: 'promotion-killed',
-      target: { kind: 'time', time: target.time },
-      atTarget: 'pause',
-    });
-    await untilPhase(handle, 'paused-at-target');
-    const { pid } = await untilServer(request.dataDirectory);
-    const promoted = handle.promote({ reason: 'it looks right' });
-    await waitUntil(async () => (await handle.progress()).phase !== 'paused-at-target', { description: 'the promotion has begun' });
-    process.kill(pid, 'SIGKILL');
-    await promoted;
-    const report = await handle.result();
-    expect(await scene.rowsOf(report)).toBe(target.rows);
-  });
-
   it('A19: lands beside another restore of the same instant, each in its own directory and on its own port', async () => {
     const wanted = { target: { kind: 'time', time: target.time } } as const;
     const started = await Promise.all(['first-of-two', 'second-of-two'].map((name) => scene.restore({ name, ...wanted })));
