@@ -101,6 +101,20 @@ describe('a restore whose WAL is being replayed', () => {
     expect(report.steps.filter((step) => step.name === 'start-postgres')).toHaveLength(1);
   });
 
+  it('A9: is promoted, without another question, when PostgreSQL has died while it was paused', async () => {
+    const wanted = { name: 'paused-killed', target: { kind: 'time', time: target.time }, atTarget: 'pause' } as const;
+    const { handle, request } = await scene.restore(wanted);
+    await untilPhase(handle, 'paused-at-target');
+    const { pid } = await untilServer(request.dataDirectory);
+    process.kill(pid, 'SIGKILL');
+    await waitUntil(async () => (await serverState(request.dataDirectory)).pid !== pid, { description: 'the server is dead' });
+    await handle.promote({ reason: 'it looks right' });
+    const report = await handle.result();
+    await expectLanded(report);
+    expect(report.decisions.map(({ decision }) => decision)).toEqual(['promote']);
+    expect(report.steps.filter((step) => step.name === 'start-postgres').length).toBeGreaterThan(1);
+  });
+
   it('A19: lands beside another restore of the same instant, each in its own directory and on its own port', async () => {
     const wanted = { target: { kind: 'time', time: target.time } } as const;
     const started = await Promise.all(['first-of-two', 'second-of-two'].map((name) => scene.restore({ name, ...wanted })));
