@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ActivityProgress } from '../activities/types.ts';
 import type { DirectRestoreState } from '../agent/protocol.ts';
-import { isErrorCode, WalkbackError } from '../domain/errors.ts';
+import { isErrorCode, messageOf, WalkbackError } from '../domain/errors.ts';
 import type { LandingReport } from '../domain/landing-report.ts';
 import type { RestoreRequest } from '../domain/restore-request.ts';
 import { directRestoreId } from '../domain/workflow-ids.ts';
@@ -28,7 +28,14 @@ export async function restoreDirectly(socketPath: string, request: RestoreReques
     `The agent restores by itself, without Temporal (${restoreId}). Should this command end early, the same command goes on with it.`,
   );
   const signal = signalOfProcess();
-  signal.addEventListener('abort', () => void cancelDirectRestore(socketPath, restoreId).catch(() => undefined), { once: true });
+  const cancel = async (): Promise<void> => {
+    try {
+      await cancelDirectRestore(socketPath, restoreId);
+    } catch (error) {
+      output.note(`The restore could not be cancelled: ${messageOf(error)}`);
+    }
+  };
+  signal.addEventListener('abort', () => void cancel(), { once: true });
   const result = async (): Promise<LandingReport> => {
     let awaySinceMs: number | undefined;
     while (state.ended === null) {
