@@ -11,6 +11,7 @@ import { type Instant, parseInstant } from '../domain/instant.ts';
 import type { DamagedBackup } from '../domain/landing-report.ts';
 import { planRecovery, type RecoveryPlan, viewHolds } from '../domain/recovery-plan.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
+import { assertMayPassOver, namingUnusable, passedOver, withDependents } from '../domain/unusable-backups.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { type ControlDependencies, walArchiveOf } from './dependencies.ts';
 import type { PlanInput } from './types.ts';
@@ -94,9 +95,18 @@ async function planByListing(
   const spoilt = new Set(without.flatMap((damage) => [damage.backup, damage.key === null ? undefined : backupOfKey(damage.key)]));
   const sound = listing.backups.filter((candidate) => !spoilt.has(candidate.name));
   const backups = withWholeChains(sound).filter((candidate) => !removed.has(candidate.name));
+  const unusable = withDependents(listing.damaged, listing.backups).filter(({ name }) => !removed.has(name) && !spoilt.has(name));
   const closedAt = (segment: string) => closingTime(archive, segment, signal);
-  const { target, timeline, backup } = request;
+  const { target, timeline, backup, allowOlderBackup = false } = request;
   const restorePoint = target.kind === 'name' ? await readRestorePoint(store, target.name, { signal }) : undefined;
   const restorePointLsn = restorePoint?.lsn;
-  return await planRecovery({ target, timeline, backup, backups, wal, closedAt, restorePointLsn, holeIsFilledLater });
+  const options = { target, timeline, backup, backups, wal, closedAt, restorePointLsn, holeIsFilledLater };
+  const plan = await planRecovery(options).catch((error: unknown) => {
+    throw namingUnusable(error, unusable, backup);
+  });
+  // The only backup that the request names is what it is, whatever became of newer ones.
+  if (backup !== undefined) return plan;
+  const givenUp = await passedOver({ plan, target, unusable, restorePointLsn, closedAt });
+  assertMayPassOver(givenUp, { plan, isAllowed: allowOlderBackup });
+  return givenUp.length === 0 ? plan : { ...plan, givenUp };
 }

@@ -49,7 +49,7 @@ export async function outlineRestore(
     const { storedBytes: backupStoredBytes, restoredBytes: backupRestoredBytes } = backup;
     const estimate = estimateRestore({ backupStoredBytes, backupRestoredBytes, walStoredBytes: wal.storedBytes, walBytes });
     const reach = walCheck(plan, request);
-    const checks = [prefix, found('base-backup', 'ok', backup.why), reach];
+    const checks = [prefix, found('base-backup', plan.givenUp === undefined ? 'ok' : 'warning', backup.why), reach];
     // What the plan reaches, or the source will bring, can be restored whatever the archive's newest segments say.
     const outline = { backup, wal, estimate, window: { ...window, nearest: reach.verdict === 'ok' ? null : nearest }, checks };
     return { archiveUrl, plan, outline };

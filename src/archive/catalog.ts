@@ -2,6 +2,7 @@
 import type { BaseBackup } from '../domain/base-backup.ts';
 import { type ErrorCode, WalkbackError } from '../domain/errors.ts';
 import { formatLsn, type Lsn, parseLsn } from '../domain/lsn.ts';
+import type { UnusableBackup } from '../domain/unusable-backups.ts';
 import { defaultWalSegmentBytes } from '../domain/wal-segment.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { describeBackup } from './described-backup.ts';
@@ -20,15 +21,10 @@ import { mapParallel } from './parallel.ts';
 import { parseSentinel, type Sentinel } from './sentinel.ts';
 import { createWalArchive } from './wal-archive.ts';
 
-interface DamagedBackup {
-  readonly name: string;
-  readonly reason: string;
-}
-
 export interface BaseBackupListing {
   /** By finish position, then finish time: the newest is the last. */
   readonly backups: readonly BaseBackup[];
-  readonly damaged: readonly DamagedBackup[];
+  readonly damaged: readonly UnusableBackup[];
 }
 
 /** Documents read at a time. */
@@ -53,7 +49,7 @@ export async function listBaseBackups(store: ObjectStore, options: CatalogOption
   );
   const listing = {
     backups: read.filter((backup): backup is BaseBackup => backup !== undefined && !('reason' in backup)),
-    damaged: read.filter((backup): backup is DamagedBackup => backup !== undefined && 'reason' in backup),
+    damaged: read.filter((backup): backup is UnusableBackup => backup !== undefined && 'reason' in backup),
   };
   return { ...listing, backups: listing.backups.sort(byFinish) };
 }
@@ -89,13 +85,26 @@ async function sentinelNames(store: ObjectStore, signal: AbortSignal | undefined
 }
 
 /** A backup that cannot be used must not hide the others; a store that does not answer is no property of the backup. */
-async function readOrExplain(store: ObjectStore, name: string, options: CatalogOptions): Promise<BaseBackup | DamagedBackup | undefined> {
+async function readOrExplain(store: ObjectStore, name: string, options: CatalogOptions): Promise<BaseBackup | UnusableBackup | undefined> {
   try {
     return await readBaseBackup(store, name, options);
   } catch (error) {
     if (!(error instanceof WalkbackError) || !reasonsOfBackup.has(error.code)) throw error;
-    return { name, reason: error.message };
+    const { code, message: reason, facts } = error;
+    const key = typeof facts['key'] === 'string' ? facts['key'] : null;
+    return { name, key, reason, code, finishTime: await finishTimeInOther(store, name, options.signal) };
   }
+}
+
+/** When a backup ended, by the one of its two documents that is sound; null when both are, because then they contradict each other. */
+async function finishTimeInOther(store: ObjectStore, name: string, signal: AbortSignal | undefined): Promise<string | null> {
+  const read = await Promise.allSettled([
+    readDocument(store, sentinelKey(name), { parse: parseSentinel, ...signalOption(signal) }),
+    readDocument(store, metadataKey(name), { parse: parseMetadata, ...signalOption(signal) }),
+  ]);
+  // A failure of the store was told by the reading before; here it only means that nothing is known.
+  const sound = read.flatMap((document) => (document.status === 'fulfilled' ? [document.value] : []));
+  return sound.length === 1 ? (sound[0]?.finishTime ?? null) : null;
 }
 
 function toBaseBackup(name: string, sentinel: Sentinel, metadata: BackupMetadata): BaseBackup {

@@ -72,6 +72,7 @@ export function whyThisBackup(facts: {
     ...(after.length === 0 ? [] : [`${after.length} ended after the target.`]),
     ...(passedOver === 0 ? [] : [`${passedOver} newer ones lie on another timeline, lack WAL, or ended after it.`]),
     ...(damaged.length === 0 ? [] : [`${damaged.length} cannot be read: ${damaged.slice(0, 3).join(', ')}.`]),
+    ...(plan.givenUp ?? []).map(({ backup: name, reason }) => `${name} is newer and given up, as it was allowed: ${reason}`),
   ].join(' ');
 }
 

@@ -5,6 +5,7 @@
 import { type BaseBackup } from './base-backup.ts';
 import { WalkbackError } from './errors.ts';
 import { formatInstant, type Instant, microsecondsOf, parseInstant } from './instant.ts';
+import type { DamagedBackup } from './landing-report.ts';
 import { formatLsn, type Lsn, parseLsn } from './lsn.ts';
 import { commitStampMarginMs, describeTarget, type RecoveryTarget, type TargetTimeline } from './recovery-target.ts';
 import { liesOnPath, type TimelineStretch } from './timeline.ts';
@@ -58,6 +59,8 @@ export interface RecoveryPlan {
   readonly viewClosedAt?: Instant | undefined;
   /** A hole behind the view, where the archive goes on after missing segments. */
   readonly holeAfterView: { readonly first: WalSegmentName; readonly last: WalSegmentName } | undefined;
+  /** Newer backups that cannot be used, which the request allows to pass over. Absent: there are none. */
+  readonly givenUp?: readonly DamagedBackup[];
 }
 
 /** Choices that bound a plan. */

@@ -22,7 +22,7 @@ interface Fetched {
   /** By the backup that was brought in the end. */
   readonly goal: Goal;
   readonly fetched: { readonly bytes: number; readonly parts: number; readonly partsAlreadyFetched: number };
-  /** Backups that were given up, in this order. */
+  /** Backups that were given up. */
   readonly damagedBackups: readonly DamagedBackup[];
 }
 
@@ -38,6 +38,8 @@ export async function fetchBackup(context: FetchContext, first: Goal): Promise<F
   for (let goal = first; ;) {
     const { job } = goal;
     const { name } = job.plan.backup;
+    // Those whose documents are damaged were given up when it was planned.
+    damagedBackups.push(...(job.plan.givenUp ?? []));
     try {
       const fetched = await steps.run('fetch-base-backup', `Fetch ${name} to ${request.host}`, (summary) =>
         host.fetchBaseBackup(summary, job),

@@ -94,7 +94,9 @@ describe('the catalogue of a WAL-E archive', () => {
     await store.delete([`wal_005/${historyName}`]);
     const { backups, damaged } = await listBaseBackups(store);
     expect(backups).toEqual([]);
-    expect(damaged).toEqual([{ name: walE, reason: expect.stringContaining(`wal_005/${historyName} is not in the archive`) }]);
+    expect(damaged).toMatchObject([
+      { name: walE, code: 'ARCHIVE_FORMAT_UNSUPPORTED', reason: expect.stringContaining(`wal_005/${historyName} is not in the archive`) },
+    ]);
   });
 
   it('reads the history of an encrypted archive with its key', async () => {

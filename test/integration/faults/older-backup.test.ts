@@ -2,8 +2,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { tarPartitionsPrefix } from '../../../src/archive/layout.ts';
-import { demoCluster } from '../../../src/demo/demo-site.ts';
+import { filesMetadataKey, manifestKey, metadataKey, sentinelKey, tarPartitionsPrefix } from '../../../src/archive/layout.ts';
+import { demoCluster, demoHost } from '../../../src/demo/demo-site.ts';
+import { freePort } from '../../../src/demo/local-services/free-port.ts';
 import { renderLandingReport } from '../../../src/domain/render-landing-report.ts';
 import { Scene, stepOf } from './scene.ts';
 import { damage, listKeys, openArchive, remove } from './stored-objects.ts';
@@ -79,4 +80,61 @@ it('a backup whose ancestor has lost an object is given up with all that build o
   // The newest, and the delta: once its ancestor was found damaged, that was not tried by itself.
   expect(steps.filter(({ name }) => name === 'older-backup')).toHaveLength(2);
   expect(delta).toContain('_D_');
+});
+
+it.each([
+  ['sentinel', sentinelKey],
+  ['metadata', metadataKey],
+])(
+  'a damaged %s of the newest backup is refused before any work, naming its key, and passed over when that is allowed',
+  async (name, keyOf) => {
+    const [, delta, newest = ''] = backups;
+    const key = keyOf(newest);
+    await using store = openArchive(scene.site, demoCluster);
+    await using _damaged = await damage(store, key);
+    const wanted = { name: `no-${name}`, target: { kind: 'time', time: target.time } } as const;
+    const refused = await scene.restore(wanted);
+    await expect(refused.handle.result()).rejects.toMatchObject({
+      code: 'OBJECT_DAMAGED',
+      message: expect.stringContaining(key) as string,
+      hint: expect.stringContaining('--allow-older-backup') as string,
+      facts: { backup: newest, key, olderBackup: delta },
+    });
+    expect(existsSync(refused.request.dataDirectory)).toBe(false);
+    const looked = await scene.site.client.planRestore(refused.request);
+    expect(looked.checks.find((check) => check.name === 'base-backup')).toMatchObject({
+      refusal: { code: 'OBJECT_DAMAGED', facts: { key } },
+    });
+
+    const allowed = { ...wanted, allowOlderBackup: true };
+    const plan = await scene.site.client.planRestore({ ...refused.request, ...allowed });
+    expect(plan).toMatchObject({ isPossible: true, backup: { name: delta, why: expect.stringContaining(key) as string } });
+    const report = await (await scene.restore(allowed)).handle.result();
+    expect(await scene.rowsOf(report)).toBe(target.rows);
+    expect(report).toMatchObject({
+      backup: delta,
+      damagedBackups: [{ backup: newest, key, reason: expect.stringContaining(key) as string }],
+    });
+  },
+);
+
+it('a backup without a sentinel is unfinished and no damage, and one whose file list is damaged is given up while it is fetched', async () => {
+  const [, delta, newest = ''] = backups;
+  await using store = openArchive(scene.site, demoCluster);
+  const wanted = { target: { kind: 'time', time: target.time } } as const;
+  {
+    await using _unfinished = await remove(store, sentinelKey(newest));
+    const place = { host: demoHost, dataDirectory: join(scene.site.directory, 'unfinished'), port: await freePort() };
+    const plan = await scene.site.client.planRestore({ ...wanted, ...place, cluster: demoCluster, name: 'unfinished' });
+    expect(plan.backup?.name).toBe(delta);
+  }
+  for (const key of [manifestKey(newest), filesMetadataKey(newest)]) {
+    await using _damaged = await damage(store, key);
+    const { handle } = await scene.restore({
+      ...wanted,
+      name: `no-${key.includes('files') ? 'files' : 'manifest'}`,
+      allowOlderBackup: true,
+    });
+    expect(await handle.result()).toMatchObject({ backup: delta, damagedBackups: [{ backup: newest, key }] });
+  }
 });
