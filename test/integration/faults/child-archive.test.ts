@@ -8,10 +8,13 @@ import type { LandingReport } from '../../../src/domain/landing-report.ts';
 import { connectServer } from '../../../src/postgres/connection.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
 import { withTemporal } from '../cli/temporal.ts';
-import { Scene } from './scene.ts';
+import { renderLandingReport } from '../../../src/domain/render-landing-report.ts';
+import { Scene, untilPhase } from './scene.ts';
 import { listKeys, openArchive } from './stored-objects.ts';
 
 const childName = 'child';
+/** Sessions in which a base backup runs. */
+const sessionsOfBackup = `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'walkback base backup'`;
 let scene: Scene;
 let child: LandingReport;
 let firstChildSegment: string;
@@ -97,6 +100,33 @@ describe('a restored cluster', () => {
     });
   });
 
+  it('A17: stays open and usable when the restore is cancelled during its first base backup; nothing is left running, and the report says it', async () => {
+    const name = 'cancelled';
+    const rows = await scene.rowsOfSource();
+    const gate = scene.store.hold('PutObject', `${name}/basebackups_005/`);
+    const { handle } = await scene.restore({ name, target: { kind: 'latest' }, protect: true });
+    await untilPhase(handle, 'protect');
+    await waitUntil(() => gate.arrived.length > 0, { timeoutMs: 30_000, description: 'a part of the base backup is on its way' });
+    await handle.cancel();
+    const report = await handle.result();
+    gate.open();
+    scene.store.end();
+    expect(report.protection).toEqual({ backup: null, failure: 'it was cancelled' });
+    expect(renderLandingReport(report)).toContain('NOT YET: the first base backup failed: it was cancelled');
+    expect(await scene.site.client.landingReport(name)).toMatchObject({ protection: report.protection });
+    await withTemporal(scene.site, async (client) => {
+      expect((await client.workflow.getHandle(`backup/${name}`).describe()).status.name).toBe('CANCELLED');
+    });
+    // No session of a backup on the server, no sentinel in the archive; the cluster takes rows, and archives them.
+    await waitUntil(async () => (await scene.valueOf(report, sessionsOfBackup)) === '0', {
+      description: 'the session of the backup is gone',
+    });
+    expect([...(await keysOf(name)).keys()].filter((key) => key.endsWith('_backup_stop_sentinel.json'))).toEqual([]);
+    expect(await scene.rowsOf(report)).toBe(rows);
+    await scene.valueOf(report, `INSERT INTO events VALUES (2001, 'after the cancellation')`);
+    await untilStored(name, await scene.valueOf(report, 'SELECT pg_walfile_name(pg_switch_wal())'));
+  });
+
   it('can be restored itself from that first base backup, when walkback.yaml names it', async () => {
     await configureChild();
     await writeIntoChild(1004);
@@ -108,6 +138,7 @@ describe('a restored cluster', () => {
     expect(root.children.map(({ name, children }) => [name, ...children.map((member) => member.name)])).toEqual([
       [childName, 'grandchild'],
       ['unprotected'],
+      ['cancelled'],
     ]);
     expect(await scene.rowsOf(grandchild)).toBe(rows);
     await untilStored('grandchild', '00000003.history');
