@@ -3,24 +3,15 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Failure } from '../agent/protocol.ts';
-import { majorOf } from '../domain/base-backup.ts';
 import { type ErrorCode, isErrorCode, messageOf, WalkbackError } from '../domain/errors.ts';
-import {
-  emptyRecoverySummary,
-  insufficientSettingIn,
-  type LogRecord,
-  recoveryEventOf,
-  type RecoverySummary,
-  summarizeRecovery,
-} from '../domain/recovery-events.ts';
+import { insufficientSettingIn } from '../domain/recovery-events.ts';
 import { describeFatal, type RecoveryFatal } from '../domain/recovery-fatal.ts';
 import { recoveryFatals } from '../domain/recovery-fatals.ts';
 import { type ConnectOptions, connectServer } from '../postgres/connection.ts';
 import { probeWrite, readLandingFacts, readRecoveryProgress } from '../postgres/recovery-progress.ts';
-import { launchLogFile, recoveryLogFile } from '../postgres/recovery-settings.ts';
-import { readLogRecords } from '../postgres/server-log.ts';
 import { serverState } from '../postgres/server-state.ts';
 import type { ActivityStep } from './activity.ts';
+import { landingOfEarlierStart, RecoveryLog } from './recovery-log.ts';
 import type { Landing, RecoveryOutcome, RestoreJob } from './types.ts';
 
 /** What the watch needs beside the job. */
@@ -38,8 +29,7 @@ const pollIntervalMs = 100;
 /** Asking the server is dearer than reading its log. */
 const progressIntervalMs = 1000;
 const progressTimeoutMs = 2000;
-const logLinesMaximum = 40;
-const logLineMaximumLength = 300;
+const noteMaximumLength = 300;
 
 /** A WAL file that the archive does not hold as it was archived is not there at the next start either. */
 const lastingWalFailures: ReadonlySet<ErrorCode> = new Set(['OBJECT_DAMAGED', 'WAL_REFUSED', 'WAL_MISSING', 'ARCHIVE_FORMAT_UNSUPPORTED']);
@@ -50,7 +40,7 @@ const lastingWalFailures: ReadonlySet<ErrorCode> = new Set(['OBJECT_DAMAGED', 'W
  * ARCHIVE_FORMAT_UNSUPPORTED for a WAL file that cannot be replayed, whatever is tried
  */
 export async function awaitRecovery(watch: RecoveryWatch, step: ActivityStep): Promise<RecoveryOutcome> {
-  const log = new RecoveryLog(watch);
+  const log = new RecoveryLog(watch.job, watch.startNumber);
   let progressAtMs = 0;
   for (;;) {
     step.signal.throwIfAborted();
@@ -67,48 +57,6 @@ export async function awaitRecovery(watch: RecoveryWatch, step: ActivityStep): P
   }
 }
 
-/** The log of one start, read piece by piece. */
-class RecoveryLog {
-  readonly #files: readonly { readonly path: string; fromBytes: number }[];
-  #summary: RecoverySummary = emptyRecoverySummary;
-  readonly #lines: string[] = [];
-
-  constructor({ job, startNumber }: RecoveryWatch) {
-    const major = majorOf(job.plan.backup.pgVersion);
-    const paths = [launchLogFile(job.dataDirectory, startNumber), recoveryLogFile(job.dataDirectory, { major, startNumber })];
-    this.#files = paths.map((path) => ({ path, fromBytes: 0 }));
-  }
-
-  get summary(): RecoverySummary {
-    return this.#summary;
-  }
-
-  async read(): Promise<void> {
-    for (const file of this.#files) {
-      for (;;) {
-        const piece = await readLogRecords(file.path, { fromBytes: file.fromBytes });
-        if (piece.nextBytes === file.fromBytes) break;
-        file.fromBytes = piece.nextBytes;
-        this.#summary = summarizeRecovery(piece.records, this.#summary);
-        this.#keepLines(piece.records);
-      }
-    }
-  }
-
-  landing(timeline: number): Landing {
-    return { summary: this.#summary, timeline, lastSegmentRestored: this.#summary.lastSegmentRestored, logLines: [...this.#lines] };
-  }
-
-  #keepLines(records: readonly LogRecord[]): void {
-    for (const record of records) {
-      const event = recoveryEventOf(record);
-      if (event === undefined || event.kind === 'wal-file-restored' || event.kind === 'server-started') continue;
-      this.#lines.push(`${record.time ?? ''} ${record.severity}: ${record.message}`.trim().slice(0, logLineMaximumLength));
-      if (this.#lines.length > logLinesMaximum) this.#lines.shift();
-    }
-  }
-}
-
 async function outcomeOfRunning(watch: RecoveryWatch, log: RecoveryLog): Promise<RecoveryOutcome | undefined> {
   const { summary } = log;
   if (summary.fatal !== undefined) return undefined;
@@ -116,13 +64,19 @@ async function outcomeOfRunning(watch: RecoveryWatch, log: RecoveryLog): Promise
     return { kind: 'setting-too-low', setting: summary.insufficientSetting, landing: log.landing(watch.job.plan.timeline) };
   if (summary.paused && summary.stop !== undefined && !watch.resumed)
     return { kind: 'paused', landing: log.landing(watch.job.plan.timeline) };
-  if (!summary.complete || !(await hasLeftRecovery(watch))) return undefined;
+  // A server that was killed behind its promotion comes back without recovery, and is ready with no word of it.
+  if (!(summary.complete || summary.ready) || !(await hasLeftRecovery(watch))) return undefined;
   await using connection = await connectServer(watch.server);
   const { inRecovery } = await readRecoveryProgress(connection);
   if (inRecovery) return undefined;
   await probeWrite(connection);
   const { timeline } = await readLandingFacts(connection);
-  return { kind: 'promoted', landing: log.landing(timeline) };
+  const landing =
+    log.landingOfPromotion(timeline) ?? (await landingOfEarlierStart(watch.job, { startNumber: watch.startNumber, timeline }));
+  if (landing !== undefined) return { kind: 'promoted', landing };
+  throw new WalkbackError('RECOVERY_FAILED', `PostgreSQL has left recovery on ${watch.job.dataDirectory}, and no log tells where.`, {
+    hint: 'Remove the directory, and restore again.',
+  });
 }
 
 async function hasLeftRecovery(watch: RecoveryWatch): Promise<boolean> {
@@ -173,6 +127,6 @@ async function reportProgress(watch: RecoveryWatch, step: ActivityStep): Promise
     const { replayLsn } = await readRecoveryProgress(connection);
     if (replayLsn !== undefined) step.report({ replayedLsn: replayLsn });
   } catch (error) {
-    step.report({ note: messageOf(error).slice(0, logLineMaximumLength) });
+    step.report({ note: messageOf(error).slice(0, noteMaximumLength) });
   }
 }

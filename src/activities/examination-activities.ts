@@ -16,6 +16,7 @@ import { type ActivityStep, runActivity } from './activity.ts';
 import type { HostDependencies } from './dependencies.ts';
 import type { ExaminationActivities } from './examination-types.ts';
 import { adminAccess } from './landing-activities.ts';
+import { keepServerUp } from './private-server.ts';
 import { baselineOf } from './restore-baseline.ts';
 import { installationOf, socketDirectoryOf } from './restore-activities.ts';
 import type { RestoreJob } from './types.ts';
@@ -30,6 +31,7 @@ export function createExaminationActivities(dependencies: HostDependencies): Exa
     takeInventory: (input) =>
       runActivity(async ({ signal }) => {
         const { job } = input;
+        await keepServerUp(dependencies, job, signal);
         const { binDirectory } = await installationOf(dependencies, job);
         const server = { ...(await serverOf(dependencies, input)), database: 'postgres', signal };
         const configuration = await configurationFindings(job.dataDirectory, binDirectory);
@@ -59,6 +61,7 @@ async function serverOf(dependencies: HostDependencies, { job, request }: Examin
 
 async function runChecks(dependencies: HostDependencies, input: Examined, step: ActivityStep): Promise<CheckReport[]> {
   const { job, request } = input;
+  await keepServerUp(dependencies, job, step.signal);
   const server = { ...(await serverOf(dependencies, input)), signal: step.signal };
   const reports: CheckReport[] = [];
   for (const check of request.checks) reports.push(await runCheck({ ...server, database: check.database ?? job.database }, check));

@@ -22,6 +22,7 @@ import { swapRecordOf } from '../postgres/swap-record.ts';
 import { type ActivityStep, runActivity } from './activity.ts';
 import { awaitRecovery } from './await-recovery.ts';
 import type { HostDependencies } from './dependencies.ts';
+import { keepServerUp } from './private-server.ts';
 import { assertOurs, installationOf, socketDirectoryOf, temporaryRoleOf } from './restore-activities.ts';
 import type { HostActivities, OpenedCluster, RestoreJob } from './types.ts';
 
@@ -88,7 +89,7 @@ async function replaceRoles(
   work: RoleWork,
 ): Promise<{ roles: readonly RoleReport[]; locked: readonly string[] }> {
   const { job, request, signal } = work;
-  await assertOurs(job);
+  await keepServerUp(dependencies, job, signal);
   const { user: adminRole, ...server } = { ...work.server, signal };
   const roles = await Promise.all(request.roles.map((swap) => replacementOf(swap, passwordFileOf(dependencies, job, swap))));
   const swapped = await swapRoles({

@@ -16,6 +16,7 @@ import { readControlData } from '../postgres/control-data.ts';
 import { clearFetchedFiles, createDataDirectory, makeUnbootable } from '../postgres/data-directory.ts';
 import { installationFor, type PostgresInstallation } from '../postgres/installations.ts';
 import { startServer, stopServer } from '../postgres/process-control.ts';
+import { settlePromotion } from '../postgres/promotion.ts';
 import { configureRecovery, launchLogFile } from '../postgres/recovery-settings.ts';
 import { readMarker, restoreDirectoryOf, updateMarker } from '../postgres/restore-marker.ts';
 import { temporaryRolePrefix } from '../postgres/roles.ts';
@@ -92,9 +93,9 @@ export function createRestoreActivities(dependencies: HostDependencies): Restore
           const { binDirectory } = await installationOf(dependencies, job);
           await assertOurs(job);
           const logFile = launchLogFile(job.dataDirectory, startNumber);
-          await startServer({ binDirectory, dataDirectory: job.dataDirectory, logFile, timeoutMs: startTimeoutMs, signal }).catch(
-            endedInRecovery,
-          );
+          const prepare = () => settlePromotion(job.dataDirectory, job.plan.timeline);
+          const start = { binDirectory, dataDirectory: job.dataDirectory, logFile, timeoutMs: startTimeoutMs, signal, prepare };
+          await startServer(start).catch(endedInRecovery);
           return null;
         }),
       ),

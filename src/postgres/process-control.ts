@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { WalkbackError } from '../domain/errors.ts';
 import { makeDirectoryDurably } from '../files/durable-file.ts';
 import { assertNotRetired } from './fence.ts';
-import { serverState, type ServerState } from './server-state.ts';
+import { serverProcesses, serverState, type ServerState } from './server-state.ts';
 
 /** What to start. */
 export interface StartServerOptions {
@@ -24,6 +24,8 @@ export interface StartServerOptions {
   readonly port?: number;
   /** Over the configuration. Default: the configuration's. */
   readonly socketDirectory?: string;
+  /** Runs before each launch, when no process of an earlier server is left to change what it looks at. */
+  readonly prepare?: () => Promise<void>;
   /** A start that is aborted leaves no server behind. */
   readonly signal?: AbortSignal;
 }
@@ -76,6 +78,8 @@ export async function startServer(options: StartServerOptions): Promise<ServerSt
   const leftoversDeadline = Date.now() + Math.min(leftoversBoundMs, options.timeoutMs);
   for (;;) {
     try {
+      await assertNoLeftovers(options);
+      await options.prepare?.();
       return await launchAndAwait(options);
     } catch (error) {
       if (!isHeldByLeftovers(error) || Date.now() > leftoversDeadline) throw error;
@@ -142,6 +146,14 @@ async function launchAndAwait(options: StartServerOptions): Promise<ServerState>
 /** After kill -9 of a postmaster its children hold the shared memory, and its pid the lock file, until they are gone too. */
 function isHeldByLeftovers(error: unknown): boolean {
   return error instanceof WalkbackError && /pre-existing shared memory block|lock file "postmaster.pid" already exists/.test(error.message);
+}
+
+/** Where /proc tells; elsewhere the server itself notices, by their shared memory, a moment later. */
+async function assertNoLeftovers({ dataDirectory }: StartServerOptions): Promise<void> {
+  const left = await serverProcesses(dataDirectory);
+  if (left.length === 0) return;
+  const message = `PostgreSQL on ${dataDirectory} did not start: pre-existing shared memory block is held by processes ${left.join(', ')}.`;
+  throw new WalkbackError('POSTGRES_DID_NOT_START', message, { facts: { dataDirectory, left: left.map(String) } });
 }
 
 async function pause(signal: AbortSignal | undefined): Promise<void> {

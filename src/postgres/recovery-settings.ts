@@ -115,6 +115,8 @@ function recoverySettings(settings: RecoverySettings, control: ControlData): Set
     ['max_logical_replication_workers', '0'],
     ['autovacuum', 'off'],
     ['hot_standby', 'on'],
+    // PostgreSQL's own way back from a crash of one of its processes goes past the target when it was about to leave recovery (promotion.ts).
+    ['restart_after_crash', 'off'],
     ['max_wal_size', '4GB'],
     ['archive_mode', 'on'],
     ['archive_command', holdingArchiveCommand],

@@ -1,5 +1,5 @@
 /** Does a server run on a data directory? Read from postmaster.pid (src/include/utils/pidfile.h) and checked against the processes. */
-import { readFile, readlink, realpath } from 'node:fs/promises';
+import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** What postmaster.pid says in its eighth line. `standby`: recovery goes on and read-only sessions are accepted. */
@@ -32,6 +32,25 @@ export async function serverState(dataDirectory: string): Promise<ServerState> {
     port: Number.isInteger(port) ? port : undefined,
     socketDirectory: lines[4]?.trim() || undefined,
   };
+}
+
+/** Processes of a server on the directory, its postmaster or what a killed one left; none where there is no /proc to tell. */
+export async function serverProcesses(dataDirectory: string): Promise<number[]> {
+  // A server that was shut down has taken its lock file away; only one that was killed may have left something.
+  if (process.platform !== 'linux' || (await textOf(join(dataDirectory, 'postmaster.pid'))) === undefined) return [];
+  const pids = (await readdir('/proc')).map(Number).filter((pid) => Number.isInteger(pid));
+  const found = await Promise.all(pids.map(async (pid) => ((await worksIn(pid, dataDirectory)) ? [pid] : [])));
+  return found.flat();
+}
+
+async function worksIn(pid: number, dataDirectory: string): Promise<boolean> {
+  try {
+    if ((await readlink(`/proc/${pid}/cwd`)) !== (await realpath(dataDirectory))) return false;
+    return processNames.has((await textOf(`/proc/${pid}/comm`))?.trim() ?? '');
+  } catch {
+    // Another user's, or one that has ended.
+    return false;
+  }
 }
 
 async function isServerOf(pid: number, dataDirectory: string): Promise<boolean> {

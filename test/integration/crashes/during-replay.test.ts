@@ -1,7 +1,12 @@
 /** PostgreSQL, the agent or the worker dies while WAL is replayed: the restore goes on, on the same directory, and lands as if nothing had been. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { demoAdmin } from '../../../src/demo/demo-site.ts';
 import type { LandingReport } from '../../../src/domain/landing-report.ts';
-import { serverState } from '../../../src/postgres/server-state.ts';
+import { connectServer } from '../../../src/postgres/connection.ts';
+import { readRecoveryProgress, resumeReplay } from '../../../src/postgres/recovery-progress.ts';
+import { serverProcesses, serverState } from '../../../src/postgres/server-state.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
 import { Scene, type StartedRestore, stepOf, untilPhase, untilReplayed, untilServer } from '../faults/scene.ts';
 import type { Gate } from '../faults/store-troubles.ts';
@@ -40,6 +45,21 @@ async function restoreHeldMidway(name: string): Promise<HeldRestore> {
 async function expectLanded(report: LandingReport): Promise<void> {
   expect(report).toMatchObject({ endReason: 'target-reached', timeline: 2 });
   expect(await scene.rowsOf(report)).toBe(target.rows);
+}
+
+/** A restore that waits at its target for a decision, and a session on its private socket. */
+async function pausedRestore(name: string) {
+  const { handle, request } = await scene.restore({ name, target: { kind: 'time', time: target.time }, atTarget: 'pause' });
+  await untilPhase(handle, 'paused-at-target');
+  const { pid, socketDirectory } = await untilServer(request.dataDirectory);
+  const server = { host: socketDirectory ?? '', port: request.port, user: demoAdmin, database: 'postgres' };
+  return { handle, request, connection: await connectServer(server), pid };
+}
+
+/** SIGKILL for the postmaster and others of its processes; the rest notices. */
+async function killServer(dataDirectory: string, ...pids: number[]): Promise<void> {
+  for (const pid of pids) process.kill(pid, 'SIGKILL');
+  await waitUntil(async () => (await serverProcesses(dataDirectory)).length === 0, { description: 'no process of the server is left' });
 }
 
 describe('a restore whose WAL is being replayed', () => {
@@ -113,6 +133,43 @@ describe('a restore whose WAL is being replayed', () => {
     await expectLanded(report);
     expect(report.decisions.map(({ decision }) => decision)).toEqual(['promote']);
     expect(report.steps.filter((step) => step.name === 'start-postgres').length).toBeGreaterThan(1);
+  });
+
+  it('A9: lands by the log of the promotion, without another recovery, when PostgreSQL has died right behind it', async () => {
+    const { handle, request, connection, pid } = await pausedRestore('promoted-killed');
+    await resumeReplay(connection);
+    await waitUntil(async () => !(await readRecoveryProgress(connection)).inRecovery, { description: 'it has left recovery' });
+    await killServer(request.dataDirectory, pid);
+    await handle.promote({ reason: 'it looks right' });
+    const report = await handle.result();
+    await expectLanded(report);
+    expect(report.stop).toMatchObject({ kind: 'before', record: 'commit' });
+    expect(report.firstCommitLeftOut).not.toBeNull();
+  });
+
+  it('A9: recovers to the target again when PostgreSQL has died within its promotion, and nothing behind the target comes along', async () => {
+    const { handle, request, connection, pid } = await pausedRestore('promotion-killed');
+    const checkpointer = Number(await connection.queryFirstValue(`SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'`));
+    process.kill(checkpointer, 'SIGSTOP');
+    await resumeReplay(connection);
+    const isThere = (path: string) => existsSync(join(request.dataDirectory, path));
+    await waitUntil(() => isThere('pg_wal/00000002.history') && !isThere('recovery.signal'), {
+      description: 'it is about to leave recovery',
+    });
+    await killServer(request.dataDirectory, pid, checkpointer);
+    await handle.promote({ reason: 'it looks right' });
+    const report = await handle.result();
+    await expectLanded(report);
+    expect(report.stop).toMatchObject({ kind: 'before', record: 'commit' });
+  });
+
+  it('goes on with a server that died while the restored data was asked questions', async () => {
+    const checks = [{ sql: 'SELECT pg_sleep(1)', expected: '' }];
+    const { handle, request } = await scene.restore({ name: 'checks-killed', target: { kind: 'time', time: target.time }, checks });
+    await untilPhase(handle, 'run-checks');
+    const { pid } = await untilServer(request.dataDirectory);
+    await killServer(request.dataDirectory, pid);
+    await expectLanded(await handle.result());
   });
 
   it('A19: lands beside another restore of the same instant, each in its own directory and on its own port', async () => {
