@@ -6,6 +6,7 @@ import {
   type AgentReply,
   type AgentRequest,
   type AgentStatus,
+  type DirectDecision,
   type DirectRestoreState,
   type PushRequest,
   replyMaximumBytes,
@@ -36,6 +37,25 @@ export async function followDirectRestore(
   const reply = await ask(socketPath, { op: 'restore', ...restore }, {});
   if (reply.result !== 'restore') throw unexpected(socketPath, reply);
   return reply.restore;
+}
+
+/** How far such a restore is. @throws WalkbackError AGENT_UNREACHABLE, NOT_FOUND */
+export async function directRestoreState(socketPath: string, restoreId: string): Promise<DirectRestoreState> {
+  const reply = await ask(socketPath, { op: 'restore-state', restoreId }, {});
+  if (reply.result !== 'restore') throw unexpected(socketPath, reply);
+  return reply.restore;
+}
+
+/** Decides for such a restore. @throws WalkbackError AGENT_UNREACHABLE, NOT_FOUND, NOT_PAUSED, INVALID_REQUEST */
+export async function decideDirectRestore(socketPath: string, decision: DirectDecision): Promise<void> {
+  await ask(socketPath, { op: 'decide', ...decision }, {});
+}
+
+/** What such a restore would do. @throws WalkbackError AGENT_UNREACHABLE, INVALID_REQUEST */
+export async function planDirectRestore(socketPath: string, request: Record<string, unknown>): Promise<Record<string, unknown>> {
+  const reply = await ask(socketPath, { op: 'plan', request }, {});
+  if (reply.result !== 'plan') throw unexpected(socketPath, reply);
+  return reply.plan;
 }
 
 /** Has such a restore end; following it tells when it has. @throws WalkbackError AGENT_UNREACHABLE, NOT_FOUND */

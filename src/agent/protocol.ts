@@ -17,10 +17,31 @@ const fetchRequest = z.object({ op: z.literal('fetch'), restoreId: z.string(), n
 const statusRequest = z.object({ op: z.literal('status') });
 /** Begin a restore without Temporal or go on with it, and tell how far it is. The asker is the same for as long as somebody follows it. */
 const restoreRequest = z.object({ op: z.literal('restore'), asker: z.string(), request: z.record(z.string(), z.unknown()) });
+const restoreStateRequest = z.object({ op: z.literal('restore-state'), restoreId: z.string() });
 const cancelRestoreRequest = z.object({ op: z.literal('cancel-restore'), restoreId: z.string() });
+/** Decide for a restore without Temporal that waits. */
+const decideRequest = z.object({
+  op: z.literal('decide'),
+  restoreId: z.string(),
+  kind: z.enum(['promote', 'advance', 'retry', 'abort']),
+  input: z.record(z.string(), z.unknown()),
+});
+/** Tell what a restore would do. */
+const planRequest = z.object({ op: z.literal('plan'), request: z.record(z.string(), z.unknown()) });
 
-export const requestSchema = z.discriminatedUnion('op', [pushRequest, fetchRequest, statusRequest, restoreRequest, cancelRestoreRequest]);
+export const requestSchema = z.discriminatedUnion('op', [
+  pushRequest,
+  fetchRequest,
+  statusRequest,
+  restoreRequest,
+  restoreStateRequest,
+  cancelRestoreRequest,
+  decideRequest,
+  planRequest,
+]);
 export type AgentRequest = z.infer<typeof requestSchema>;
+/** A decision for a restore without Temporal. */
+export type DirectDecision = Omit<z.infer<typeof decideRequest>, 'op'>;
 export type PushRequest = Omit<z.infer<typeof pushRequest>, 'op'>;
 
 const failureSchema = z.object({ code: z.string(), message: z.string(), time: z.string() });
@@ -69,6 +90,8 @@ const directRestoreSchema = z.object({
   restoreId: z.string(),
   phase: z.string(),
   summary: z.string(),
+  /** Who has to decide what, while it waits for a person. */
+  waitingFor: z.string().nullable(),
   steps: z.array(z.object({ name: z.string(), milliseconds: z.number(), attempts: z.number() })),
   activity: z.record(z.string(), z.unknown()),
   /** Null while it runs. */
@@ -101,6 +124,8 @@ export const replySchema = z.discriminatedUnion('result', [
   z.object({ result: z.literal('status'), status: statusSchema }),
   z.object({ result: z.literal('restore'), restore: directRestoreSchema }),
   z.object({ result: z.literal('cancelled') }),
+  z.object({ result: z.literal('decided') }),
+  z.object({ result: z.literal('plan'), plan: z.record(z.string(), z.unknown()) }),
   z.object({ result: z.literal('error'), code: z.string(), message: z.string(), hint: z.string() }),
 ]);
 export type AgentReply =

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import type { AgentLog } from './agent-log.ts';
-import type { AgentReply, AgentRequest, AgentStatus, DirectRestoreState } from './protocol.ts';
+import type { AgentReply, AgentRequest, AgentStatus, DirectDecision, DirectRestoreState } from './protocol.ts';
 import type { ArchivingThresholds } from './push/archiving-alarms.ts';
 import { acknowledgementsPathOf } from './push/acknowledgements.ts';
 import { ClusterPusher } from './push/cluster-pusher.ts';
@@ -56,7 +56,10 @@ export interface WalServiceOptions {
 /** Restores that need no Temporal, asked for over the socket. */
 export interface DirectRestoring {
   readonly follow: (request: Record<string, unknown>, asker: string) => Promise<DirectRestoreState>;
-  readonly cancel: (restoreId: string) => void;
+  readonly state: (restoreId: string) => Promise<DirectRestoreState>;
+  readonly decide: (decision: DirectDecision) => Promise<void>;
+  readonly cancel: (restoreId: string) => Promise<void>;
+  readonly plan: (request: Record<string, unknown>) => Promise<Record<string, unknown>>;
 }
 
 /** The running service. Activities in the same process call it directly; everybody else through the socket (client.ts). */
@@ -159,18 +162,14 @@ class SocketWalService implements WalService {
   async #answer(request: AgentRequest, signal: AbortSignal): Promise<AgentReply> {
     try {
       if (request.op === 'status') return { result: 'status', status: await this.status() };
-      if (request.op === 'restore') {
-        return { result: 'restore', restore: await this.#restorer().follow(request.request, request.asker) };
-      }
-      if (request.op === 'cancel-restore') {
-        this.#restorer().cancel(request.restoreId);
-        return { result: 'cancelled' };
-      }
       if (request.op === 'push') {
         await this.#clusterOf(request.cluster).push(request.name, request.path);
         return { result: 'archived' };
       }
-      return { result: await this.#restoreOf(request.restoreId).fetch(request.name, request.destination, { signal }) };
+      if (request.op === 'fetch') {
+        return { result: await this.#restoreOf(request.restoreId).fetch(request.name, request.destination, { signal }) };
+      }
+      return await answerDirectly(request, this.#restorer());
     } catch (error) {
       return failureReply(error);
     }
@@ -250,4 +249,25 @@ function isSame(left: object | undefined, right: object): boolean {
 function failureReply(error: unknown): AgentReply {
   const known = error instanceof WalkbackError ? error : new WalkbackError('INTERNAL', messageOf(error), { cause: error });
   return { result: 'error', code: known.code, message: known.message, hint: known.hint };
+}
+
+/** Answers who wants to restore without Temporal. */
+async function answerDirectly(
+  request: Extract<AgentRequest, { op: 'restore' | 'restore-state' | 'cancel-restore' | 'decide' | 'plan' }>,
+  restoring: DirectRestoring,
+): Promise<AgentReply> {
+  switch (request.op) {
+    case 'restore':
+      return { result: 'restore', restore: await restoring.follow(request.request, request.asker) };
+    case 'restore-state':
+      return { result: 'restore', restore: await restoring.state(request.restoreId) };
+    case 'cancel-restore':
+      await restoring.cancel(request.restoreId);
+      return { result: 'cancelled' };
+    case 'decide':
+      await restoring.decide(request);
+      return { result: 'decided' };
+    case 'plan':
+      return { result: 'plan', plan: await restoring.plan(request.request) };
+  }
 }

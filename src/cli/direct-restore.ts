@@ -1,12 +1,14 @@
-/** `walkback restore --direct`: asks the agent of this host to restore by itself, and follows it. */
+/** Restores without Temporal: the agent of this host is asked, and followed, over its socket. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ActivityProgress } from '../activities/types.ts';
-import type { DirectRestoreState } from '../agent/protocol.ts';
+import type { DirectDecision, DirectRestoreState } from '../agent/protocol.ts';
+import type { RestoreHandle } from '../client/handles.ts';
 import { isErrorCode, messageOf, WalkbackError } from '../domain/errors.ts';
 import type { LandingReport } from '../domain/landing-report.ts';
+import type { PlanReport } from '../domain/plan-report.ts';
 import type { RestoreRequest } from '../domain/restore-request.ts';
 import { directRestoreId } from '../domain/workflow-ids.ts';
+import type { RestorePhase } from '../workflows/contract.ts';
 import { signalOfProcess } from './context.ts';
 import { follow } from './follow.ts';
 import type { Output } from './output.ts';
@@ -20,48 +22,90 @@ const agentReturnsWithinMs = 10 * 60_000;
  * @throws WalkbackError AGENT_UNREACHABLE when no agent answers at the beginning, and what the restore fails with
  */
 export async function restoreDirectly(socketPath: string, request: RestoreRequest, output: Output): Promise<LandingReport> {
-  const { cancelDirectRestore, followDirectRestore } = await import('../agent/client.ts');
+  const { followDirectRestore } = await import('../agent/client.ts');
   const restoreId = directRestoreId(request.host, request.dataDirectory);
   const asked = { asker: randomUUID(), request: { ...request } };
-  let state = await followDirectRestore(socketPath, asked);
+  await followDirectRestore(socketPath, asked);
   output.note(
     `The agent restores by itself, without Temporal (${restoreId}). Should this command end early, the same command goes on with it.`,
   );
-  const signal = signalOfProcess();
+  const handle = directHandle(socketPath, restoreId, () => followDirectRestore(socketPath, asked));
   const cancel = async (): Promise<void> => {
     try {
-      await cancelDirectRestore(socketPath, restoreId);
+      await handle.cancel();
     } catch (error) {
       output.note(`The restore could not be cancelled: ${messageOf(error)}`);
     }
   };
-  signal.addEventListener('abort', () => void cancel(), { once: true });
-  const result = async (): Promise<LandingReport> => {
-    let awaySinceMs: number | undefined;
-    while (state.ended === null) {
-      await delay(pollIntervalMs);
-      try {
-        state = await followDirectRestore(socketPath, asked);
-        awaySinceMs = undefined;
-      } catch (error) {
-        awaySinceMs ??= Date.now();
-        if (!isAway(error) || Date.now() - awaySinceMs > agentReturnsWithinMs) throw error;
-      }
-    }
-    return reportOf(state.ended);
-  };
-  const progress = async () => {
-    const { phase, summary, steps, activity } = state;
-    return { phase, summary, steps, waitingFor: null, status: 'running', activity: activity as ActivityProgress } as const;
-  };
-  return await follow({ result, progress }, output);
+  signalOfProcess().addEventListener('abort', () => void cancel(), { once: true });
+  return await follow(handle, output);
 }
+
+/** What such a restore would do. @throws WalkbackError AGENT_UNREACHABLE, INVALID_REQUEST */
+export async function planDirectly(socketPath: string, request: RestoreRequest): Promise<PlanReport> {
+  const { planDirectRestore } = await import('../agent/client.ts');
+  return (await planDirectRestore(socketPath, { ...request })) as unknown as PlanReport;
+}
+
+/**
+ * A restore that the agent of this host runs, as the client library gives those that Temporal runs.
+ * @param look how it is followed; default: by its id, which begins nothing
+ */
+export function directHandle(socketPath: string, restoreId: string, look?: () => Promise<DirectRestoreState>): RestoreHandle {
+  const state = look ?? (async () => (await import('../agent/client.ts')).directRestoreState(socketPath, restoreId));
+  const decide = async (kind: DirectDecision['kind'], input: object) => {
+    const { decideDirectRestore } = await import('../agent/client.ts');
+    await decideDirectRestore(socketPath, { restoreId, kind, input: { ...input } });
+    return { accepted: true } as const;
+  };
+  return {
+    workflowId: restoreId,
+    progress: async () => {
+      const { phase, summary, waitingFor, steps, activity, ended } = await state();
+      // Phases are named by the story, which is the same on both sides of the socket.
+      const told = { phase: phase as RestorePhase, summary, waitingFor, steps };
+      return { ...told, status: statusOf(ended), activity };
+    },
+    result: async () => reportOf(await untilEnded(state)),
+    cancel: async () => {
+      const { cancelDirectRestore } = await import('../agent/client.ts');
+      await cancelDirectRestore(socketPath, restoreId);
+    },
+    promote: (input = {}) => decide('promote', input),
+    advance: (input) => decide('advance', input),
+    retry: (input = {}) => decide('retry', input),
+    abort: (input) => decide('abort', input),
+  };
+}
+
+async function untilEnded(state: () => Promise<DirectRestoreState>): Promise<Ended> {
+  let awaySinceMs: number | undefined;
+  for (;;) {
+    try {
+      const { ended } = await state();
+      if (ended !== null) return ended;
+      awaySinceMs = undefined;
+    } catch (error) {
+      awaySinceMs ??= Date.now();
+      if (!isAway(error) || Date.now() - awaySinceMs > agentReturnsWithinMs) throw error;
+    }
+    await delay(pollIntervalMs);
+  }
+}
+
+type Ended = NonNullable<DirectRestoreState['ended']>;
 
 function isAway(error: unknown): boolean {
   return error instanceof WalkbackError && error.code === 'AGENT_UNREACHABLE';
 }
 
-function reportOf(ended: NonNullable<DirectRestoreState['ended']>): LandingReport {
+function statusOf(ended: Ended | null): 'running' | 'completed' | 'failed' | 'cancelled' {
+  if (ended === null) return 'running';
+  if ('report' in ended) return 'completed';
+  return ended.error.code === 'CANCELLED' ? 'cancelled' : 'failed';
+}
+
+function reportOf(ended: Ended): LandingReport {
   if ('report' in ended) return ended.report as unknown as LandingReport;
   const { code, message, hint, facts } = ended.error;
   throw new WalkbackError(isErrorCode(code) ? code : 'INTERNAL', message, { hint, facts });

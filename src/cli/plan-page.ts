@@ -1,15 +1,12 @@
 /** The plan of a restore as a page for a terminal. */
-import type { WalkbackClient } from '../client/walkback-client.ts';
 import { formatInstant, parseInstant } from '../domain/instant.ts';
 import { errorOfChecks, type PlanCheck } from '../domain/plan-check.ts';
 import type { PlannedWal, PlanReport } from '../domain/plan-report.ts';
 import { describeTarget } from '../domain/recovery-target.ts';
-import type { RestoreRequest } from '../domain/restore-request.ts';
 import { errorDocument, formatBytes, formatDuration, type Output, renderTable } from './output.ts';
 
-/** Asks for the plan and prints it; the exit code is that of the restore's first refusal. */
-export async function tellPlan(client: WalkbackClient, request: RestoreRequest, output: Output): Promise<void> {
-  const plan = await client.planRestore(request);
+/** Prints the plan; the exit code is that of the restore's first refusal. */
+export function tellPlan(plan: PlanReport, output: Output): void {
   const error = errorOfChecks(plan.checks);
   const document = { plan };
   output.answer(error === undefined ? { ok: true, ...document } : { ...errorDocument(error), ...document }, renderPlan(plan));

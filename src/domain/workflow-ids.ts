@@ -1,6 +1,7 @@
 /** Workflow ids. An id is a mutex: Temporal runs one execution of it at a time (design.md, section 5). */
 
 const idMaximumBytes = 200;
+const directPrefix = 'direct-';
 
 /** One restore a data directory of a host. */
 export function restoreWorkflowId(host: string, dataDirectory: string): string {
@@ -14,7 +15,12 @@ export function restoreWorkflowId(host: string, dataDirectory: string): string {
 
 /** A restore that no workflow runs: nobody else takes what it has marked for its own. */
 export function directRestoreId(host: string, dataDirectory: string): string {
-  return `direct-${restoreWorkflowId(host, dataDirectory)}`;
+  return `${directPrefix}${restoreWorkflowId(host, dataDirectory)}`;
+}
+
+/** Is it the id of such a restore? */
+export function isDirectRestoreId(id: string): boolean {
+  return id.startsWith(directPrefix);
 }
 
 /** One base backup a cluster, by whomever it is asked for. */

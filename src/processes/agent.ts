@@ -90,7 +90,10 @@ export async function runAgent({ loaded, log, signal, onReady }: RunProcessOptio
   await using direct = await openDirectRestores({ configuration, hostId: host.id, host: activities, stores, cipher, log, signal });
   walService.serveRestores({
     follow: (request, asker) => direct.follow(request as unknown as RestoreRequest, asker),
+    state: (restoreId) => direct.state(restoreId),
+    decide: ({ restoreId, kind, input }) => direct.decide(restoreId, kind, input),
     cancel: (restoreId) => direct.cancel(restoreId),
+    plan: async (request) => ({ ...(await direct.plan(request as unknown as RestoreRequest)) }),
   });
   log.info({ socket: host.socket, clusters: configuration.clusters.map((cluster) => cluster.name) }, 'The WAL service answers.');
   await runTemporalWorker({

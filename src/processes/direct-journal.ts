@@ -22,8 +22,24 @@ interface Header {
 
 type Entry = RecordedOutcome & { readonly activity: string };
 
+/** What was done, and a place to write what is. */
+export interface RestoreJournal {
+  readonly runId: string;
+  /** How the next activity of the story ended, when it has. @throws WalkbackError INTERNAL when the story is another one now */
+  next(activity: string): RecordedOutcome | undefined;
+  /** Durable when it resolves. */
+  record(activity: string, outcome: RecordedOutcome): Promise<void>;
+}
+
+/** What the activity gave. @throws WalkbackError what it failed with */
+export function resultOf(outcome: RecordedOutcome): unknown {
+  if ('result' in outcome) return outcome.result;
+  const { code, message, hint, facts } = outcome.failure;
+  throw new WalkbackError(code, message, { hint, facts });
+}
+
 /** The journal of one restore. */
-export class DirectJournal implements AsyncDisposable {
+export class DirectJournal implements RestoreJournal, AsyncDisposable {
   readonly runId: string;
   readonly request: CompleteRestoreRequest;
   /** Does it go on with what was begun? */
@@ -48,17 +64,23 @@ export class DirectJournal implements AsyncDisposable {
    */
   static async open(path: string, begin: { readonly runId: string; readonly request: CompleteRestoreRequest }): Promise<DirectJournal> {
     await makeDirectoryDurably(dirname(path));
-    const lines = (await textOf(path))?.split('\n') ?? [];
-    // A line without its end was being written when the agent died.
-    const [first, ...rest] = lines.slice(0, -1);
-    const header: Header = first === undefined ? { version: 1, ...begin } : (JSON.parse(first) as Header);
+    const begun = await contentOf(path);
+    const { header, entries } = begun ?? { header: { version: 1, ...begin }, entries: [] };
     assertSame(header.request, begin.request, path);
-    const entries = rest.map((line) => JSON.parse(line) as Entry);
     await writeFileDurably(path, [header, ...entries].map((line) => `${JSON.stringify(line)}\n`).join(''));
     return new DirectJournal(path, await open(path, 'a'), { header, entries });
   }
 
-  /** How the next activity of the story ended, when it has. @throws WalkbackError INTERNAL when the story is another one now */
+  /** What was begun and has not ended; undefined when there is nothing. */
+  static async requestOf(path: string): Promise<CompleteRestoreRequest | undefined> {
+    return (await contentOf(path))?.header.request;
+  }
+
+  /** Is the story still telling what was done before? */
+  get isBehind(): boolean {
+    return this.#position < this.#entries.length;
+  }
+
   next(activity: string): RecordedOutcome | undefined {
     const entry = this.#entries[this.#position];
     if (entry === undefined) return undefined;
@@ -75,7 +97,6 @@ export class DirectJournal implements AsyncDisposable {
     return entry;
   }
 
-  /** Durable when it resolves. */
   async record(activity: string, outcome: RecordedOutcome): Promise<void> {
     const entry = { activity, ...outcome };
     this.#entries.push(entry);
@@ -105,6 +126,14 @@ function assertSame(begun: CompleteRestoreRequest, asked: CompleteRestoreRequest
       facts: { dataDirectory: begun.dataDirectory, journal: path },
     },
   );
+}
+
+async function contentOf(path: string): Promise<{ readonly header: Header; readonly entries: Entry[] } | undefined> {
+  const lines = (await textOf(path))?.split('\n') ?? [];
+  // A line without its end was being written when the agent died.
+  const [first, ...rest] = lines.slice(0, -1);
+  if (first === undefined) return undefined;
+  return { header: JSON.parse(first) as Header, entries: rest.map((line) => JSON.parse(line) as Entry) };
 }
 
 async function textOf(path: string): Promise<string | undefined> {

@@ -9,8 +9,11 @@ import { type CompleteRestoreRequest, completeRestoreRequest, type RestoreReques
 import { directRestoreId } from '../domain/workflow-ids.ts';
 import { restore } from '../workflows/point-in-time-restore.ts';
 import { RestoreSteps } from '../workflows/restore-steps.ts';
-import type { Desk } from '../workflows/restore-world.ts';
-import { DirectJournal } from './direct-journal.ts';
+import type { PlanReport } from '../domain/plan-report.ts';
+import type { DecisionInput, DecisionKind } from '../workflows/contract.ts';
+import { planOf } from '../workflows/plan-restore.ts';
+import { DirectDesk } from './direct-desk.ts';
+import { DirectJournal, type RestoreJournal } from './direct-journal.ts';
 import { DirectWorld } from './direct-world.ts';
 import type { ProcessLog } from './log.ts';
 
@@ -32,6 +35,8 @@ interface Run {
   /** Who follows it: they are told how it ended, and whoever comes later begins another one. */
   readonly askers: Set<string>;
   readonly steps: RestoreSteps;
+  readonly desk: DirectDesk;
+  readonly journal: DirectJournal;
   readonly cancel: AbortController;
   activity: ActivityProgress;
   ended: DirectRestoreState['ended'];
@@ -40,6 +45,9 @@ interface Run {
 /** How long an agent that ends waits for what runs. */
 const closeGraceMs = 30_000;
 const endedPollMs = 20;
+/** How long the story may take to come to where an agent before this one left it: nothing is done meanwhile. */
+const catchUpWithinMs = 30_000;
+const catchUpPollMs = 20;
 /** Restores that have ended, for those who ask once more. */
 const rememberedMaximumCount = 20;
 
@@ -74,15 +82,33 @@ export class DirectRestores implements AsyncDisposable {
       });
     }
     run.askers.add(asker);
-    const { phase, summary, steps } = run.steps.state;
-    return { restoreId, phase, summary, steps: [...steps], activity: { ...run.activity }, ended: run.ended };
+    return stateOf(run);
   }
 
-  /** Has it end as a cancelled workflow does. */
-  cancel(restoreId: string): void {
-    const run = this.#runs.get(restoreId);
-    if (run === undefined) throw new WalkbackError('NOT_FOUND', `No restore ${restoreId} runs in this agent.`);
-    run.cancel.abort(new WalkbackError('CANCELLED', 'The restore was cancelled.'));
+  /** How far one is that was begun; one that an agent before this one has begun goes on. @throws WalkbackError NOT_FOUND */
+  async state(restoreId: string): Promise<DirectRestoreState> {
+    return stateOf(await this.#runOf(restoreId));
+  }
+
+  /** Takes a decision of one that waits; durable when it resolves. @throws WalkbackError NOT_FOUND, NOT_PAUSED, INVALID_REQUEST */
+  async decide(restoreId: string, kind: DecisionKind, input: DecisionInput): Promise<void> {
+    const run = await this.#runOf(restoreId);
+    const deadlineMs = Date.now() + catchUpWithinMs;
+    while (run.journal.isBehind && run.ended === null && Date.now() < deadlineMs) await delay(catchUpPollMs);
+    await run.desk.decide(kind, input);
+  }
+
+  /** Has it end as a cancelled workflow does. @throws WalkbackError NOT_FOUND */
+  async cancel(restoreId: string): Promise<void> {
+    (await this.#runOf(restoreId)).cancel.abort(new WalkbackError('CANCELLED', 'The restore was cancelled.'));
+  }
+
+  /** What a restore would do; does nothing. @throws WalkbackError INVALID_REQUEST and whatever speaks against the form of the request */
+  async plan(input: RestoreRequest): Promise<PlanReport> {
+    const request = completeRestoreRequest(input, new Date());
+    assertDirect(request, this.#options.hostId);
+    const restoreId = directRestoreId(request.host, request.dataDirectory);
+    return await planOf(request, this.#worldOf(restoreId, { journal: nothingToRemember(), cancelled: this.#options.signal }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -100,24 +126,27 @@ export class DirectRestores implements AsyncDisposable {
     }
   }
 
-  async #begin(restoreId: string, request: CompleteRestoreRequest): Promise<Run> {
-    const path = join(this.#options.directory, `${createHash('sha256').update(restoreId).digest('hex')}.jsonl`);
-    const journal = await DirectJournal.open(path, { runId: randomUUID(), request });
-    const cancel = new AbortController();
-    const world = new DirectWorld({
-      ...this.#options,
-      restoreId,
-      control: this.#counted(this.#options.control),
-      host: this.#counted(this.#options.host),
-      journal,
-      cancelled: cancel.signal,
-      stopped: this.#options.signal,
-      onProgress: (progress) => {
-        run.activity = progress;
-      },
+  /** Also one that ended a while ago. */
+  async #runOf(restoreId: string): Promise<Run> {
+    const known = this.#runs.get(restoreId);
+    if (known !== undefined) return known;
+    const request = await DirectJournal.requestOf(this.#journalPath(restoreId));
+    if (request !== undefined) return await this.#beginOnce(restoreId, request);
+    throw new WalkbackError('NOT_FOUND', `This agent knows no restore ${restoreId} that was begun and has not ended.`, {
+      hint: 'A restore without Temporal is known to the agent of its host alone; how one ended is told by `walkback report`.',
     });
-    const steps = new RestoreSteps(world, () => '');
-    const run: Run = { restoreId, request, askers: new Set(), steps, cancel, activity: {}, ended: null };
+  }
+
+  async #begin(restoreId: string, request: CompleteRestoreRequest): Promise<Run> {
+    const journal = await DirectJournal.open(this.#journalPath(restoreId), { runId: randomUUID(), request });
+    const cancel = new AbortController();
+    const onProgress = (progress: ActivityProgress): void => {
+      run.activity = progress;
+    };
+    const steps = new RestoreSteps(this.#worldOf(restoreId, { journal, cancelled: cancel.signal, onProgress }), () => '');
+    const phase = () => steps.state.phase;
+    const desk = new DirectDesk({ journal, cancelled: cancel.signal, stopped: this.#options.signal, phase });
+    const run: Run = { restoreId, request, askers: new Set(), steps, desk, journal, cancel, activity: {}, ended: null };
     this.#forgetEnded();
     this.#runs.set(restoreId, run);
     this.#options.log.info({ restoreId, isResumed: journal.isResumed }, 'A restore runs without Temporal.');
@@ -125,11 +154,31 @@ export class DirectRestores implements AsyncDisposable {
     return run;
   }
 
+  #worldOf(
+    restoreId: string,
+    own: { readonly journal: RestoreJournal; readonly cancelled: AbortSignal; readonly onProgress?: (progress: ActivityProgress) => void },
+  ): DirectWorld {
+    const [control, host] = [this.#counted(this.#options.control), this.#counted(this.#options.host)];
+    return new DirectWorld({
+      onProgress: () => undefined,
+      ...own,
+      restoreId,
+      control,
+      host,
+      hostId: this.#options.hostId,
+      stopped: this.#options.signal,
+    });
+  }
+
+  #journalPath(restoreId: string): string {
+    return join(this.#options.directory, `${createHash('sha256').update(restoreId).digest('hex')}.jsonl`);
+  }
+
   /** An agent that ends leaves the journal for the next. */
   async #runToEnd(run: Run, journal: DirectJournal): Promise<void> {
     await using _ = journal;
     try {
-      const report = await restore(journal.request, run.steps, noDesk);
+      const report = await restore(journal.request, run.steps, run.desk);
       await journal.remove();
       run.ended = { report: report as unknown as Record<string, unknown> };
     } catch (error) {
@@ -162,19 +211,17 @@ export class DirectRestores implements AsyncDisposable {
   }
 }
 
+function stateOf({ restoreId, steps, activity, ended }: Run): DirectRestoreState {
+  const { phase, summary, waitingFor, steps: done } = steps.state;
+  return { restoreId, phase, summary, waitingFor, steps: [...done], activity: { ...activity }, ended };
+}
+
+/** Of work that changes nothing: after a crash it is asked for again. */
+function nothingToRemember(): RestoreJournal {
+  return { runId: randomUUID(), next: () => undefined, record: async () => undefined };
+}
+
 function assertDirect(request: CompleteRestoreRequest, hostId: string): void {
-  const refused = (what: string) =>
-    new WalkbackError('INVALID_REQUEST', `A restore with --direct takes no decisions, since they come through Temporal: ${what}.`, {
-      hint: 'Choose --at-target promote, and for an early end promote-if-complete, promote or fail.',
-    });
-  if (request.atTarget === 'pause') throw refused('it cannot pause at its target');
-  if (request.onEarlyEnd === 'ask') throw refused('it cannot ask what to do about an early end');
-  if (request.decisionWithinMinutes !== undefined) throw refused('there is none to wait for');
-  if (request.protect) {
-    throw new WalkbackError('INVALID_REQUEST', 'A restore with --direct takes no base backup: that is a workflow of Temporal.', {
-      hint: 'Leave --protect out, and take one with `walkback backup` once Temporal runs again.',
-    });
-  }
   if (request.host === hostId) return;
   throw new WalkbackError(
     'INVALID_REQUEST',
@@ -184,11 +231,3 @@ function assertDirect(request: CompleteRestoreRequest, hostId: string): void {
     },
   );
 }
-
-/** Nobody is asked: requests that could ask are refused. */
-const noDesk: Desk = {
-  decisions: [],
-  ask: async () => {
-    throw new WalkbackError('ABORTED', 'A decision is needed, and a restore with --direct takes none.');
-  },
-};

@@ -4,14 +4,17 @@ import { callDirectly } from '../activities/activity-call.ts';
 import type { ActivityProgress, Attempted, ControlActivities, HostActivities } from '../activities/types.ts';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { retryOf, type StepRetry, type Summarized } from '../workflows/activity-options.ts';
+import { takeBaseBackup } from '../workflows/base-backup.ts';
+import type { BackupPhase, BaseBackupReport, BaseBackupRequest } from '../workflows/contract.ts';
 import type { RestoreWorld } from '../workflows/restore-world.ts';
-import type { DirectJournal, RecordedOutcome } from './direct-journal.ts';
+import { StepRecorder } from '../workflows/step-recorder.ts';
+import { type RecordedOutcome, type RestoreJournal, resultOf } from './direct-journal.ts';
 
 /** What it works with. */
 export interface DirectWorldOptions {
   readonly restoreId: string;
   readonly hostId: string;
-  readonly journal: DirectJournal;
+  readonly journal: RestoreJournal;
   readonly control: ControlActivities;
   readonly host: HostActivities;
   /** Somebody wants the restore to end. */
@@ -76,6 +79,10 @@ export class DirectWorld implements RestoreWorld {
   async sleep(milliseconds: number): Promise<void> {
     await this.#pause(milliseconds, this.#signal());
     this.#signal().throwIfAborted();
+  }
+
+  async takeBackup(request: BaseBackupRequest): Promise<BaseBackupReport> {
+    return await takeBaseBackup(request, new StepRecorder<BackupPhase>('check-source', () => '', this.display), this);
   }
 
   #signal(): AbortSignal {
@@ -146,10 +153,4 @@ function delayBefore(attempt: number, { initialInterval, backoffCoefficient, max
 
 function failureOf({ code, message, hint, facts }: WalkbackError): RecordedOutcome {
   return { failure: { code, message, hint, facts } };
-}
-
-function resultOf(outcome: RecordedOutcome): unknown {
-  if ('result' in outcome) return outcome.result;
-  const { code, message, hint, facts } = outcome.failure;
-  throw new WalkbackError(code, message, { hint, facts });
 }

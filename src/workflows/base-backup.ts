@@ -1,14 +1,14 @@
 /** A base backup, step by step; and the run that a schedule starts, which takes it under the cluster's fixed id. */
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { defineQuery, executeChild, isCancellation, setHandler } from '@temporalio/workflow';
-import { hostTaskQueue } from '../domain/task-queues.ts';
+import { defineQuery, executeChild, setHandler } from '@temporalio/workflow';
 import { backupWorkflowId } from '../domain/workflow-ids.ts';
-import { controlActivities, hostActivities } from './activity-options.ts';
 import type { BackupPhase, BackupProgress, BaseBackupReport, BaseBackupRequest, ScheduledBackupReport } from './contract.ts';
 import { progressQuery } from './contract.ts';
 import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
 import { renderClusterDetails } from './render-details.ts';
+import type { RestoreWorld } from './restore-world.ts';
 import { StepRecorder } from './step-recorder.ts';
+import { temporalWorld } from './temporal-world.ts';
 
 const backupProgress = defineQuery<BackupProgress>(progressQuery);
 
@@ -16,14 +16,19 @@ const backupProgress = defineQuery<BackupProgress>(progressQuery);
 export async function baseBackup(request: BaseBackupRequest): Promise<BaseBackupReport> {
   const steps = new StepRecorder<BackupPhase>('check-source', (state) => renderClusterDetails(request.cluster, state));
   setHandler(backupProgress, () => steps.state, { description: 'Where the base backup stands, and the steps done' });
-  return await failingAsApplicationFailure(() => takeBaseBackup(request, steps));
+  return await failingAsApplicationFailure(() => takeBaseBackup(request, steps, temporalWorld()));
 }
 
-async function takeBaseBackup(request: BaseBackupRequest, steps: StepRecorder<BackupPhase>): Promise<BaseBackupReport> {
+/** The story of a base backup, whoever runs it. */
+export async function takeBaseBackup(
+  request: BaseBackupRequest,
+  steps: StepRecorder<BackupPhase>,
+  world: Pick<RestoreWorld, 'control' | 'host' | 'isCancellation'>,
+): Promise<BaseBackupReport> {
   const startedMs = Date.now();
   const { cluster } = request;
-  const place = request.place ?? (await controlActivities().locateCluster(`Find where ${cluster} lives`, { cluster })).value;
-  const host = hostActivities(hostTaskQueue(place.host));
+  const place = request.place ?? (await world.control.locateCluster(`Find where ${cluster} lives`, { cluster })).value;
+  const host = world.host(place.host);
   const job = { cluster, archiveUrl: place.archiveUrl, ...(request.kind === undefined ? {} : { kind: request.kind }) };
   try {
     await steps.run('check-source', `Check that ${cluster} archives its WAL`, (summary) => host.checkBackupSource(summary, job));
@@ -40,8 +45,8 @@ async function takeBaseBackup(request: BaseBackupRequest, steps: StepRecorder<Ba
     const { uploaded, fullBecause } = copied;
     return { backup, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs, damage: uploaded.damage, fullBecause };
   } catch (error) {
-    steps.enter('failed', isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, place.host).message);
-    throw isCancellation(error) ? error : walkbackErrorOf(error, place.host);
+    steps.enter('failed', world.isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, place.host).message);
+    throw world.isCancellation(error) ? error : walkbackErrorOf(error, place.host);
   }
 }
 

@@ -7,7 +7,7 @@ import type { InsufficientSetting } from '../domain/recovery-events.ts';
 import { describeTarget, type RecoveryTarget } from '../domain/recovery-target.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import type { hostActivities } from './activity-options.ts';
-import type { Decision } from './decision-desk.ts';
+import type { Decision } from './decisions.ts';
 import { type EarlyEnd, landed, mergeLandings, type Recovered } from './recovered.ts';
 import type { RestoreSteps } from './restore-steps.ts';
 import type { Desk } from './restore-world.ts';

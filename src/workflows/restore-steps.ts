@@ -65,6 +65,8 @@ export class RestoreSteps extends StepRecorder<RestorePhase> {
   }
 }
 
+/** A step on another host, the source's, is not what the directory waits for. */
 function isHostGone(error: unknown, { request }: HostWait): boolean {
-  return walkbackErrorOf(error, request.host).code === 'NO_AGENT_ON_HOST';
+  const { code, facts } = walkbackErrorOf(error, request.host);
+  return code === 'NO_AGENT_ON_HOST' && (facts['host'] ?? request.host) === request.host;
 }

@@ -2,7 +2,8 @@
 import type { ControlActivities, HostActivities } from '../activities/types.ts';
 import type { DecisionReport } from '../domain/landing-report.ts';
 import type { Summarized } from './activity-options.ts';
-import type { Decision, Question } from './decision-desk.ts';
+import type { BaseBackupReport, BaseBackupRequest } from './contract.ts';
+import type { Decision, Question } from './decisions.ts';
 import type { StepDisplay } from './step-recorder.ts';
 
 /** Runs activities, and lets people see how far it is. */
@@ -18,6 +19,8 @@ export interface RestoreWorld {
   /** Runs to its end whether the restore is cancelled or not. */
   uncancelled<T>(work: () => Promise<T>): Promise<T>;
   sleep(milliseconds: number, why: string): Promise<void>;
+  /** Takes a base backup of a cluster, under the fixed id of its base backups where there is one. */
+  takeBackup(request: BaseBackupRequest, summary: string): Promise<BaseBackupReport>;
   readonly display: StepDisplay;
 }
 
@@ -25,6 +28,10 @@ export interface RestoreWorld {
 export interface Desk {
   /** All decisions so far. */
   readonly decisions: readonly DecisionReport[];
-  /** @throws WalkbackError ABORTED */
+  /**
+   * Waits for a decision.
+   * @param withinMinutes a deadline; undefined waits for ever
+   * @throws WalkbackError ABORTED when it was decided to, or the deadline has passed
+   */
   ask(question: Question, withinMinutes: number | undefined): Promise<Decision>;
 }

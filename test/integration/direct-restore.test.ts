@@ -1,72 +1,34 @@
 /** `walkback restore --direct`: there is no Temporal any more, and the agent restores by itself. Same story, same report, and it goes on after kill -9. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { agentStatus } from '../../src/agent/client.ts';
+import type { PlanReport } from '../../src/client/index.ts';
 import { demoCluster } from '../../src/demo/demo-site.ts';
-import { freePort } from '../../src/demo/local-services/free-port.ts';
-import type { LandingReport } from '../../src/domain/landing-report.ts';
 import { readMarker } from '../../src/postgres/restore-marker.ts';
 import { serverState } from '../../src/postgres/server-state.ts';
 import { waitUntil } from '../harness/wait-until.ts';
-import { documentOf, errorCodeOf, mainProgram, runCli, startCli } from './cli/run-cli.ts';
+import { documentOf, errorCodeOf, runCli, startCli } from './cli/run-cli.ts';
+import { DirectScene, reportOf } from './direct-scene.ts';
 import { expectAbandoned } from './faults/left-behind.ts';
-import { Scene, untilReplayed } from './faults/scene.ts';
+import { type Scene, untilReplayed } from './faults/scene.ts';
 
+let direct: DirectScene;
 let scene: Scene;
 let segments: string[];
 let target: Awaited<ReturnType<Scene['noteTarget']>>;
-let agent: ReturnType<typeof spawn>;
 
 beforeAll(async () => {
-  scene = await Scene.open();
-  segments = await scene.writeSegments(6);
-  target = await scene.noteTarget();
-  await scene.stop('worker');
-  await scene.stop('agent');
-  await scene.site.temporal.close();
-  await startAgent();
+  direct = await DirectScene.open(async (opened) => {
+    segments = await opened.writeSegments(6);
+    target = await opened.noteTarget();
+  });
+  ({ scene } = direct);
 });
 afterEach(() => scene.store.end());
-afterAll(async () => {
-  await endAgent('SIGTERM');
-  await scene[Symbol.asyncDispose]();
-});
-
-/** It serves before, and without, Temporal. */
-async function startAgent(): Promise<void> {
-  agent = spawn(process.execPath, [mainProgram, 'agent'], {
-    cwd: scene.site.directory,
-    env: { ...process.env, ...scene.site.environment },
-    stdio: 'ignore',
-  });
-  const socket = join(scene.site.directory, 'agent', 'agent.sock');
-  await waitUntil(
-    () =>
-      agentStatus(socket).then(
-        () => true,
-        () => false,
-      ),
-    { timeoutMs: 30_000, description: 'the agent answers' },
-  );
-}
-
-async function endAgent(signal: NodeJS.Signals): Promise<void> {
-  const ended = once(agent, 'exit');
-  agent.kill(signal);
-  await ended;
-}
+afterAll(async () => direct?.[Symbol.asyncDispose]());
 
 async function argumentsOf(name: string, more: readonly string[] = []): Promise<string[]> {
-  const dataDirectory = join(scene.site.directory, name);
-  scene.site.restored.push(dataDirectory);
-  const place = ['--as', name, '--data-directory', dataDirectory, '--port', String(await freePort())];
-  return ['restore', demoCluster, '--to', target.time, ...place, '--direct', '--json', ...more];
-}
-
-function reportOf(outcome: { readonly stdout: string }): LandingReport {
-  return (documentOf(outcome) as { report: LandingReport }).report;
+  return await direct.argumentsOf(name, target.time, more);
 }
 
 describe('a restore without Temporal', () => {
@@ -81,6 +43,18 @@ describe('a restore without Temporal', () => {
     expect(reportOf(other)).toEqual(report);
     expect(outcome.stderr).toMatch(/fetch-base-backup: [\d.]+ s/);
     expect(await readMarker(report.dataDirectory)).toMatchObject({ phase: 'open', restoreId: report.restoreId });
+  });
+
+  it('tells its plan with --plan, and does nothing', async () => {
+    const commandLine = await argumentsOf('direct-planned', ['--plan']);
+    const outcome = await runCli(scene.site, commandLine);
+    expect(outcome.exitCode).toBe(0);
+    const { plan } = documentOf(outcome) as { plan: PlanReport };
+    expect(plan).toMatchObject({ isPossible: true, host: 'demo-host', wal: { ranges: [{ timeline: 1 }] } });
+    expect(plan.checks.map(({ name }) => name)).toEqual(expect.arrayContaining(['archive', 'base-backup', 'wal', 'port', 'disk']));
+    expect(existsSync(direct.directoryOf('direct-planned'))).toBe(false);
+    const tooEarly = await runCli(scene.site, await direct.argumentsOf('direct-planned', '2020-01-01T00:00:00Z', ['--plan']));
+    expect(errorCodeOf(tooEarly)).toBe('NO_BACKUP_BEFORE_TARGET');
   });
 
   it('takes the proven end of the WAL of an idle source', async () => {
@@ -98,12 +72,12 @@ describe('a restore without Temporal', () => {
     const interrupted = startCli(scene.site, commandLine);
     await untilReplayed(dataDirectory, segments[2]!);
     const fetched = scene.store.countByKey('GetObject', 'tar_partitions');
-    await endAgent('SIGKILL');
+    await direct.endAgent('SIGKILL');
     interrupted.kill('SIGKILL');
     await interrupted;
     gate.open();
     scene.store.end();
-    await startAgent();
+    await direct.startAgent();
     const outcome = await runCli(scene.site, commandLine);
     expect(outcome).toMatchObject({ exitCode: 0 });
     expect(await scene.rowsOf(reportOf(outcome))).toBe(target.rows);
@@ -129,10 +103,7 @@ describe('a restore without Temporal', () => {
 
 describe('a restore without Temporal refuses before work', () => {
   it.each([
-    [['--at-target', 'pause'], 'INVALID_REQUEST', 'cannot pause'],
-    [['--on-early-end', 'ask'], 'INVALID_REQUEST', 'cannot ask'],
     [['--host', 'elsewhere'], 'INVALID_REQUEST', 'Run the command on elsewhere'],
-    [['--protect'], 'INVALID_REQUEST', 'takes no base backup'],
     [['--no-wait'], 'INVALID_REQUEST', '--no-wait'],
   ])('%j', async (more, code, words) => {
     const outcome = await runCli(scene.site, await argumentsOf('direct-refused', more));

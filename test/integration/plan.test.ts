@@ -109,12 +109,6 @@ describe('walkback restore --plan', () => {
     expect(stdout).toContain('Nothing was done. A restore by this plan can begin.');
   });
 
-  it('is refused together with --direct, which would do the restore', async () => {
-    const outcome = await runCli(site, await restoreArguments(shop, 'looked-at', ['--plan', '--direct', '--json']));
-    expect([outcome.exitCode, errorCodeOf(outcome)]).toEqual([2, 'INVALID_REQUEST']);
-    expect(existsSync(join(site.directory, 'looked-at'))).toBe(false);
-  });
-
   it('refuses a target before the window, and names the nearest restorable instant', async () => {
     const [backup] = await site.client.listBackups({ cluster: demoCluster });
     const plan = await site.client.planRestore(

@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import type { RestoreHandle } from '../../client/handles.ts';
 import { parseRecoveryTarget } from '../../domain/recovery-target.ts';
-import { type CommonOptions, configurationOf, optionsOf, outputOf, withClient } from '../context.ts';
+import { type CommonOptions, optionsOf, outputOf } from '../context.ts';
+import { withRestore } from '../restore-handle.ts';
 import { answerReport, inBothTimes } from './restore.ts';
 
 interface DecisionOptions extends CommonOptions {
@@ -66,8 +67,7 @@ async function decide(
   decision: { readonly text: string; readonly send: (handle: RestoreHandle) => Promise<unknown> },
 ): Promise<void> {
   const output = outputOf(options);
-  await withClient(await configurationOf(options), async (client) => {
-    const handle = client.getRestore(id);
+  await withRestore(id, options, async (handle) => {
     await decision.send(handle);
     if (!options.wait) return output.answer({ ok: true, workflowId: id }, decision.text);
     output.note(decision.text);

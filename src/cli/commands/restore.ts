@@ -10,6 +10,7 @@ import { type DataCheck, type RestoreRequest, type RoleSwap, type SourceUse, sou
 import { type CommonOptions, configurationOf, optionsOf, outputOf, withClient } from '../context.ts';
 import { follow, noteMissingWorker, renderStep } from '../follow.ts';
 import { tellPlan } from '../plan-page.ts';
+import { withRestore } from '../restore-handle.ts';
 import type { Output } from '../output.ts';
 
 interface RestoreOptions extends CommonOptions {
@@ -136,7 +137,7 @@ async function restore(cluster: string, options: RestoreOptions): Promise<void> 
   });
   if (options.direct === true) return await restoreWithoutTemporal(loaded.configuration, request, { output, options });
   await withClient(loaded, async (client) => {
-    if (options.plan === true) return await tellPlan(client, request, output);
+    if (options.plan === true) return tellPlan(await client.planRestore(request), output);
     const handle = await client.startRestore(request, { requireAgent: options.agentCheck });
     output.note(`Restore ${handle.workflowId} of ${cluster} to ${inBothTimes(target)} is started.`);
     await noteMissingWorker(client, output);
@@ -150,13 +151,13 @@ async function restoreWithoutTemporal(
   request: RestoreRequest,
   { output, options }: { readonly output: Output; readonly options: RestoreOptions },
 ): Promise<void> {
-  if (options.plan === true)
-    throw new WalkbackError('INVALID_REQUEST', '--plan asks a worker by way of Temporal, and --direct does without it; nothing was done.', {
-      hint: 'Leave one of them out. Without Temporal, `walkback window CLUSTER` tells what can be restored.',
-    });
+  const { planDirectly, restoreDirectly } = await import('../direct-restore.ts');
+  if (options.plan === true) return tellPlan(await planDirectly(host.socket, request), output);
   if (!options.wait)
-    throw new WalkbackError('INVALID_REQUEST', '--direct and --no-wait do not go together: only this command tells how it goes.');
-  const { restoreDirectly } = await import('../direct-restore.ts');
+    throw new WalkbackError(
+      'INVALID_REQUEST',
+      '--direct and --no-wait do not go together: this command has the agent go on should it be restarted.',
+    );
   const report = await restoreDirectly(host.socket, request, output);
   output.answer({ ok: true, workflowId: report.restoreId, report }, renderLandingReport(report));
 }
@@ -208,8 +209,8 @@ export async function answerReport(handle: RestoreHandle, output: Output): Promi
 
 async function status(id: string, options: CommonOptions): Promise<void> {
   const output = outputOf(options);
-  await withClient(await configurationOf(options), async (client) => {
-    const progress = await client.getRestore(id).progress();
+  await withRestore(id, options, async (handle) => {
+    const progress = await handle.progress();
     const lines = [
       `${id}: ${progress.status}`,
       `${progress.phase}: ${progress.summary}`,
@@ -222,8 +223,8 @@ async function status(id: string, options: CommonOptions): Promise<void> {
 
 async function cancel(id: string, options: CommonOptions): Promise<void> {
   const output = outputOf(options);
-  await withClient(await configurationOf(options), async (client) => {
-    await client.getRestore(id).cancel();
+  await withRestore(id, options, async (handle) => {
+    await handle.cancel();
     output.answer({ ok: true, workflowId: id }, `${id} is asked to stop; \`walkback status ${id}\` tells when it has.`);
   });
 }
