@@ -241,6 +241,11 @@ export function verificationKey(id: string): string {
 /** Ours: WAL files that were refused because their name held other content. */
 export const conflictsPrefix = 'walkback_001/conflicts/';
 
+/** Ours: the unfinished last segment of a source that went on in it, as it was stored; named by the SHA-256 of its content. */
+export function supersededKey(name: string, sha256: string, extension: string): string {
+  return withExtension(`walkback_001/superseded/${name}.${sha256}`, extension);
+}
+
 /** The refused file, compressed and encrypted as it would have been stored; named by the SHA-256 of its content. */
 export function conflictKey(name: string, sha256: string, extension: string): string {
   return withExtension(`${conflictsPrefix}${name}.${sha256}`, extension);

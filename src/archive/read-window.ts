@@ -1,14 +1,24 @@
 /** Reads what a window is made of: listings, a few closing times, and the commits in the last segments. */
-import { archiveWindow, type ArchiveWindow, type LastCommit, segmentsToAsk, type WindowLimits } from '../domain/archive-window.ts';
+import {
+  archiveWindow,
+  type ArchiveWindow,
+  type LastCommit,
+  partialBehind,
+  segmentsToAsk,
+  type WindowLimits,
+  type WindowPartial,
+} from '../domain/archive-window.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { type Instant, parseInstant } from '../domain/instant.ts';
 import { type WalIntegrity, walIntegrity } from '../domain/wal-integrity.ts';
-import { parseWalSegmentName, walSegmentName, type WalSegmentName } from '../domain/wal-segment.ts';
+import { formatLsn } from '../domain/lsn.ts';
+import { parseWalSegmentName, partialSuffix, walSegmentName, type WalSegmentName } from '../domain/wal-segment.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { listBaseBackups } from './catalog.ts';
 import { signalOption } from './documents/stored-document.ts';
 import type { ObjectCipher } from './encryption/cipher.ts';
 import { forEachParallel } from './parallel.ts';
+import { endOfPartial } from './partial-segments.ts';
 import type { OpenWal, WalArchive } from './wal-archive.ts';
 import { lastCommitTime } from './wal-commits.ts';
 import { readWalHoldings } from './wal-holdings.ts';
@@ -36,8 +46,10 @@ export async function readArchiveWindow(
   const integrity = walIntegrity(backups, wal);
   const closedAt = await closingTimes(archive, integrity, signal);
   const newest = integrity.backups.findLast(({ isUsable }) => isUsable)?.lastSegment;
-  const lastCommit = newest === undefined ? undefined : await findLastCommit(archive, newest, { wal, signal });
-  return archiveWindow({ cluster, backups, integrity, closedAt, lastCommit }, limits);
+  const partial = await readPartial(archive, partialBehind(integrity, wal), signal);
+  const lastWhole = newest === undefined ? undefined : await findLastCommit(archive, newest, { wal, signal });
+  const lastCommit = partial?.lastCommit === undefined ? lastWhole : { time: partial.lastCommit, segment: partial.segment };
+  return archiveWindow({ cluster, backups, integrity, closedAt, lastCommit, partial }, limits);
 }
 
 async function closingTimes(
@@ -74,11 +86,26 @@ async function findLastCommit(
   return undefined;
 }
 
-/** A damaged segment tells nothing here; that it is damaged is for `verify` to say. */
+async function readPartial(
+  archive: WalArchive,
+  segment: WalSegmentName | undefined,
+  signal: AbortSignal | undefined,
+): Promise<WindowPartial | undefined> {
+  const bytes = segment === undefined ? undefined : await readable(archive, `${segment}${partialSuffix}`, signal);
+  if (segment === undefined || bytes === undefined) return undefined;
+  const { end, lastCommit } = endOfPartial(segment, bytes);
+  return { segment, lsn: formatLsn(end), lastCommit: lastCommit?.time };
+}
+
 async function commitTimeIn(archive: WalArchive, segment: WalSegmentName, signal: AbortSignal | undefined): Promise<Instant | undefined> {
+  const bytes = await readable(archive, segment, signal);
+  return bytes === undefined ? undefined : lastCommitTime(bytes);
+}
+
+/** A damaged segment tells nothing here; that it is damaged is for `verify` to say. */
+async function readable(archive: WalArchive, name: string, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
   try {
-    const bytes = await archive.read(segment, signalOption(signal));
-    return bytes === undefined ? undefined : lastCommitTime(bytes);
+    return await archive.read(name, signalOption(signal));
   } catch (error) {
     if (error instanceof WalkbackError && error.code === 'OBJECT_DAMAGED') return undefined;
     throw error;

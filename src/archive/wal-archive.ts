@@ -12,6 +12,7 @@ import type { ObjectCipher } from './encryption/cipher.ts';
 import { assertWritable } from './encryption.ts';
 import { parseWalKey, walKey, walPrefix } from './layout.ts';
 import { contentReader } from './object-content.ts';
+import { supersededBy } from './partial-segments.ts';
 import { readStoredContent, sha256Of, unreadable } from './stored-content.ts';
 import { conflictError } from './wal-conflicts.ts';
 import { type PackedFile, WalPacking } from './wal-packing.ts';
@@ -52,7 +53,8 @@ export interface WalInventory {
 
 export interface WalArchive {
   /**
-   * Stores a file; it is durable when this resolves. The same content again is success.
+   * Stores a file; it is durable when this resolves. The same content again is success. A partial segment whose records go on where those of the
+   * stored one end takes its place, and that one is kept aside.
    * @throws WalkbackError WAL_REFUSED when it is not the segment that its name says, WAL_CONFLICT when the archive holds other content under the name,
    * ENCRYPTION_READ_ONLY
    */
@@ -211,7 +213,15 @@ class StoredWal implements WalArchive {
     const key = walKey(file.name, codec.extension);
     const { stored, storedSha256 } = packed;
     const metadata = { [storedSha256MetadataName]: storedSha256, [closedAtMetadataName]: closedAt };
-    const put = await this.#store.put(key, stored, { ifAbsent: true, metadata, ...signalOption(file.signal) });
+    const options = { metadata, ...signalOption(file.signal) };
+    const older = await this.#olderPartial(file, bytes);
+    if (older === 'same') return 'already-stored';
+    if (older !== undefined) {
+      await this.#store.put(key, stored, options);
+      if (older.key !== key) await this.#store.delete([older.key]);
+      return 'stored';
+    }
+    const put = await this.#store.put(key, stored, { ifAbsent: true, ...options });
     if (walFileKind(file.name) === 'history') this.#timelines.forget(Number.parseInt(file.name.slice(0, 8), 16));
     if (put !== 'exists') return 'stored';
     const info = await this.#store.head(key, signalOption(file.signal));
@@ -221,6 +231,15 @@ class StoredWal implements WalArchive {
     const { name, path, systemIdentifier, signal } = file;
     const conflict = { name, key, sha256: sha256Of(bytes), storedSha256: sha256Of(present), path, systemIdentifier, closedAt };
     throw await conflictError(this.#store, conflict, { stored, extension: codec.extension, signal });
+  }
+
+  /** The stored partial segment that the file goes on from, kept aside; `same` when it says nothing more. */
+  async #olderPartial(file: WalPush, bytes: Buffer): Promise<{ readonly key: string } | 'same' | undefined> {
+    const { name, signal } = file;
+    const key = walFileKind(name) === 'partial' ? await this.#find(name, signalOption(signal)) : undefined;
+    if (key === undefined) return undefined;
+    const stored = { key, content: await this.#presentContent(key, file), extension: parseWalKey(key)?.extension ?? '' };
+    return await supersededBy(this.#store, stored, { name, content: bytes, signal });
   }
 
   async #whyForeign(bytes: Buffer, file: WalPush): Promise<string | undefined> {

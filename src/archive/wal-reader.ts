@@ -21,6 +21,8 @@ export interface WalReading {
   readonly end: Lsn;
   /** Begin of the first bytes that are no WAL of this place; undefined while everything was. */
   readonly brokenAt: Lsn | undefined;
+  /** End of the rest of a record that began before the reading did, whose CRC nobody can tell; undefined when there is none. */
+  readonly restEnd: Lsn | undefined;
   readonly recordCount: number;
   readonly lastCommit: WalCommit | undefined;
 }
@@ -57,6 +59,7 @@ export class WalReader {
   #skipTo: Lsn | undefined;
   #end: Lsn;
   #brokenAt: Lsn | undefined;
+  #restEnd: Lsn | undefined;
   #recordCount = 0;
   #lastCommit: WalCommit | undefined;
 
@@ -67,7 +70,8 @@ export class WalReader {
   }
 
   get reading(): WalReading {
-    return { end: this.#end, brokenAt: this.#brokenAt, recordCount: this.#recordCount, lastCommit: this.#lastCommit };
+    const [end, brokenAt, restEnd] = [this.#end, this.#brokenAt, this.#restEnd];
+    return { end, brokenAt, restEnd, recordCount: this.#recordCount, lastCommit: this.#lastCommit };
   }
 
   /** Reads the next segment. @returns false once the end of the WAL lies behind */
@@ -153,7 +157,10 @@ export class WalReader {
   #finish(record: OpenRecord, end: Lsn, segment: { readonly start: Lsn; readonly bytes: number }): void {
     this.#open = undefined;
     const { head } = record;
-    if (head === undefined) return;
+    if (head === undefined) {
+      this.#restEnd = end;
+      return;
+    }
     if (crc32c(head.subarray(0, crcOffset), record.crc) !== head.readUInt32LE(crcOffset)) return this.#break(record.start);
     this.#previous = record.start;
     this.#recordCount += 1;

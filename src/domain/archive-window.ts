@@ -3,7 +3,7 @@ import type { BaseBackup } from './base-backup.ts';
 import { type Instant, instantOfMicroseconds, microsecondsOf, parseInstant } from './instant.ts';
 import { commitStampMarginMs } from './recovery-target.ts';
 import type { BackupReach, WalHole, WalIntegrity } from './wal-integrity.ts';
-import type { TimelineId, WalSegmentName } from './wal-segment.ts';
+import { parseWalSegmentName, type TimelineId, walSegmentName, type WalSegmentName } from './wal-segment.ts';
 
 /** From when to when a base backup can bring the cluster back. */
 export interface BackupWindow {
@@ -50,9 +50,12 @@ export interface ArchiveWindow {
      */
     readonly instant: Instant | null;
     readonly segment: WalSegmentName;
+    /** End of the segment; of one that is not whole, end of its last record. */
     readonly lsn: string;
     readonly timeline: TimelineId;
     readonly backup: string;
+    /** The archive holds the segment as NAME.partial. Absent: it is whole. */
+    readonly isPartial?: true;
   } | null;
   /** Null when the last segments hold no commit, or cannot be read. */
   readonly lastCommit: LastCommit | null;
@@ -61,6 +64,14 @@ export interface ArchiveWindow {
   readonly backups: readonly BackupWindow[];
   /** Of holes and backups, when there are more than the answer holds. */
   readonly leftOut: { readonly holes: number; readonly backups: number };
+}
+
+/** The unfinished segment behind the newest WAL, of a source that is gone. */
+export interface WindowPartial {
+  readonly segment: WalSegmentName;
+  /** End of its last record. */
+  readonly lsn: string;
+  readonly lastCommit: Instant | undefined;
 }
 
 /** What the window is made of. */
@@ -72,6 +83,8 @@ export interface WindowFacts {
   /** When segments were closed, as far as it was asked: of segmentsToAsk. */
   readonly closedAt: ReadonlyMap<string, Instant>;
   readonly lastCommit: LastCommit | undefined;
+  /** Of partialBehind. */
+  readonly partial?: WindowPartial | undefined;
 }
 
 /** How long the lists of an answer may be. */
@@ -98,7 +111,7 @@ export function archiveWindow(facts: WindowFacts, limits: WindowLimits): Archive
   return {
     cluster,
     earliest: earliestOf(usable),
-    latest: latestOf(usable),
+    latest: latestWith(latestOf(usable), facts.partial),
     lastCommit: lastCommit ?? null,
     holes: holes.slice(-limits.holes).map((hole) => ({
       ...hole,
@@ -116,6 +129,18 @@ export function segmentsToAsk(integrity: WalIntegrity): ReadonlySet<WalSegmentNa
   const ends = integrity.backups.flatMap(({ lastSegment }) => (lastSegment === undefined ? [] : [lastSegment]));
   const edges = integrity.timelines.flatMap(({ held, holes }) => holes.flatMap((hole) => edgesOf(hole, held)));
   return new Set([...ends, ...edges.filter((edge) => edge !== undefined)]);
+}
+
+/** The unfinished segment that a restore to the latest ends in, by name, when the archive holds one. */
+export function partialBehind(
+  integrity: WalIntegrity,
+  wal: { readonly partials?: ReadonlySet<string>; readonly segmentBytes: number },
+): WalSegmentName | undefined {
+  const newest = integrity.backups.findLast(({ isUsable }) => isUsable);
+  if (newest?.lastSegment === undefined || newest.missing.length > 0) return undefined;
+  const { number } = parseWalSegmentName(newest.lastSegment, wal.segmentBytes);
+  const next = walSegmentName({ timeline: newest.timeline, number: number + 1n }, wal.segmentBytes);
+  return wal.partials?.has(next) === true ? next : undefined;
 }
 
 function backupWindow(backup: BaseBackup, reach: BackupReach, closedAt: ReadonlyMap<string, Instant>): BackupWindow {
@@ -144,12 +169,25 @@ function latestOf(usable: readonly BackupWindow[]): ArchiveWindow['latest'] {
   if (newest?.toSegment === undefined || newest.toLsn === undefined) return null;
   const { toClosedAt, toSegment, toLsn, timeline, backup } = newest;
   return {
-    instant: toClosedAt === undefined ? null : instantOfMicroseconds(microsecondsOf(toClosedAt) - BigInt(commitStampMarginMs) * 1000n),
+    instant: toClosedAt === undefined ? null : beforeMargin(toClosedAt),
     segment: toSegment,
     lsn: toLsn,
     timeline,
     backup,
   };
+}
+
+/** A commit's time is read before its record is written, so one of a second before the last commit has its record before that one's. */
+function latestWith(latest: ArchiveWindow['latest'], partial: WindowPartial | undefined): ArchiveWindow['latest'] {
+  if (latest === null || partial === undefined) return latest;
+  const { segment, lsn, lastCommit } = partial;
+  const proven = lastCommit === undefined ? undefined : beforeMargin(lastCommit);
+  const instant = proven !== undefined && (latest.instant === null || proven > latest.instant) ? proven : latest.instant;
+  return { ...latest, instant, segment, lsn, isPartial: true };
+}
+
+function beforeMargin(instant: Instant): Instant {
+  return instantOfMicroseconds(microsecondsOf(instant) - BigInt(commitStampMarginMs) * 1000n);
 }
 
 function instantsAround(hole: WalHole, { integrity, closedAt }: WindowFacts): Pick<WindowHole, 'after' | 'before'> {

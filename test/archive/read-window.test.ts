@@ -42,6 +42,35 @@ describe('lastCommitTime', () => {
 });
 
 describe('readArchiveWindow', () => {
+  it('readArchiveWindow reaches into the unfinished segment of a source that is gone, to a second before its last commit', async () => {
+    await using directory = await temporaryDirectory();
+    const { store } = await storeIn(directory.path);
+    const archive = new SmallArchive(store, directory.path);
+    await archive.addWal([3, 4, 5], { closedAt: '2026-11-22T10:01:00Z' });
+    await archive.addBackup({ start: 3, finishTime: '2026-11-22T10:00:30Z' });
+    const path = join(directory.path, 'unfinished');
+    const records = [commitRecord('2026-11-22T10:05:30Z'), other];
+    await writeFile(path, segmentWith(smallSegment(6), records));
+    await archive.openWal().push({ path, name: `${smallSegment(6)}.partial`, systemIdentifier });
+    const options = { cluster: 'shop', openWal: archive.openWal, cipher: undefined, limits: windowLimitsOfAnswer };
+    const window = await readArchiveWindow(store, options);
+    const end = 6 * 1024 * 1024 + 40 + 40 + 128;
+    expect(window).toMatchObject({
+      latest: {
+        instant: '2026-11-22T10:05:29.000000Z',
+        segment: smallSegment(6),
+        lsn: `0/${end.toString(16).toUpperCase()}`,
+        isPartial: true,
+      },
+      lastCommit: { time: '2026-11-22T10:05:30.000000Z', segment: smallSegment(6) },
+      backups: [{ toSegment: smallSegment(5) }],
+      holes: [],
+    });
+    // Behind a hole nothing of it is reached.
+    await archive.addWal([8], { closedAt: '2026-11-22T10:09:00Z' });
+    expect((await readArchiveWindow(store, options)).latest).not.toHaveProperty('isPartial');
+  });
+
   it('readArchiveWindow tells from when to when, the last commit, holes with their instants, and each backup’s reach', async () => {
     await using directory = await temporaryDirectory();
     const { store } = await storeIn(directory.path);

@@ -60,6 +60,13 @@ async function killSource(): Promise<void> {
   await scene.start('agent');
 }
 
+async function startSource(): Promise<void> {
+  const { binDirectory } = scene.site.installation;
+  const { dataDirectory } = scene.site.source;
+  const logFile = `${scene.site.directory}/again.log`;
+  await startServer({ binDirectory, dataDirectory, logFile, timeoutMs: startTimeoutMs, until: 'accepting' });
+}
+
 describe('a source that runs', () => {
   it('is not salvaged, and nothing is made', async () => {
     const { handle } = await scene.restore({ name: 'too-early', target: { kind: 'latest' }, source: 'salvage' });
@@ -90,11 +97,26 @@ describe('a source that was killed with WAL in no archive', () => {
     expect(await scene.rowsOf(report)).toBe(rows);
   });
 
-  it('can be started again, and archives on', async () => {
-    const { binDirectory } = scene.site.installation;
+  it('comes back with every row once more, after it was started again and died again in the same segment', async () => {
     const { dataDirectory } = scene.site.source;
-    const logFile = `${scene.site.directory}/again.log`;
-    await startServer({ binDirectory, dataDirectory, logFile, timeoutMs: startTimeoutMs, until: 'accepting' });
+    await startSource();
+    await scene.source(`INSERT INTO events VALUES (201, 'of a second life')`);
+    expect(await scene.valueOfSource('SELECT pg_walfile_name(pg_current_wal_lsn())')).toBe(last.segment);
+    const again = { rows: await scene.rowsOfSource(), xid: await scene.valueOfSource('SELECT xmin FROM events WHERE n = 201') };
+    process.kill((await untilServer(dataDirectory)).pid, 'SIGKILL');
+    await waitUntil(async () => !(await serverState(dataDirectory)).running, { description: 'the source is dead again' });
+    const { handle } = await scene.restore({ name: 'salvaged-again', target: { kind: 'latest' }, source: 'salvage' });
+    const report = await handle.result();
+    expect(report).toMatchObject({ endReason: 'end-of-wal', salvage: { partial: last.segment, lastCommit: { xid: again.xid } } });
+    expect(await scene.rowsOf(report)).toBe(again.rows);
+    expect(again.rows).not.toBe(rows);
+    ({ rows } = again);
+    await using archive = openArchive(scene.site, demoCluster);
+    expect((await listKeys(archive, `walkback_001/superseded/${last.segment}.partial.`)).size).toBe(1);
+  });
+
+  it('can be started again, and archives on', async () => {
+    await startSource();
     const [closed] = await scene.writeSegments(1);
     expect(closed).toBe(last.segment);
     await scene.untilArchived(closed!);

@@ -133,7 +133,11 @@ function summaryLines({ earliest, latest, lastCommit }: ArchiveWindow): string[]
     latest?.instant === null ? `the end of ${latest.segment}, whose time is not recorded` : instantText(latest?.instant ?? undefined);
   return [
     `earliest      ${earliest === null ? 'nothing can be restored' : `just after ${instantText(earliest.instant)}`}`,
-    ...(latest === null ? [] : [`latest        ${until} (${latest.lsn}, timeline ${latest.timeline})`]),
+    ...(latest === null
+      ? []
+      : [
+          `latest        ${until} (${latest.lsn}, timeline ${latest.timeline}${latest.isPartial === true ? `, in the unfinished ${latest.segment}` : ''})`,
+        ]),
     `last commit   ${lastCommit === null ? 'none in the last segments' : `${instantText(lastCommit.time)} (in ${lastCommit.segment})`}`,
   ];
 }
