@@ -21,7 +21,7 @@ export interface Packed {
 }
 
 /** Packing takes a processor each; beyond four, a store is slower than they are. */
-const threadsMaximum = Math.min(availableParallelism(), 4);
+export const packingThreadsMaximum = Math.min(availableParallelism(), 4);
 /** A thread that nobody needs so long ends. */
 const idleMs = 60_000;
 const threadFile = new URL(`./packing-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
@@ -48,7 +48,7 @@ export async function packWhole(job: PackingJob): Promise<Packed | undefined> {
 async function freeThread(): Promise<PackingThread> {
   const idle = idleThreads.pop();
   if (idle !== undefined) return idle;
-  if (startedThreads < threadsMaximum) {
+  if (startedThreads < packingThreadsMaximum) {
     startedThreads += 1;
     return new PackingThread();
   }

@@ -17,7 +17,7 @@ import { readStoredContent, sha256Of, unreadable } from './stored-content.ts';
 import { conflictError } from './wal-conflicts.ts';
 import { type PackedFile, WalPacking } from './wal-packing.ts';
 import { readWalHeader, type WalHeader, walLongPageHeaderBytes, whyNotSegment } from './wal-page.ts';
-import { readWalSource, type WalSource } from './wal-source.ts';
+import { readWalSource, refusedSource } from './wal-source.ts';
 import { WalTimelines } from './wal-timelines.ts';
 
 /** A file that PostgreSQL asks to be archived. */
@@ -96,8 +96,8 @@ export function createWalArchive(store: ObjectStore, options: WalArchiveOptions)
 
 /** Metadata entry of ours: SHA-256 of the stored bytes, of which there are far fewer than of the content. */
 const storedSha256MetadataName = 'stored-sha256';
-/** How many buffers of a segment's size are kept between pushes. */
-const keptBuffersMaximumCount = 4;
+/** How many segments are fetched at a time through memory of the archive: more than the prefetch and PostgreSQL ask for. */
+const fetchedMaximum = { maximumCount: 4, maximumBytes: 128 * 1024 * 1024 } as const;
 /** Metadata entry of ours: when the source last changed the file. */
 const closedAtMetadataName = 'closed-at';
 /** History files and backup history files are a few lines. */
@@ -117,7 +117,7 @@ class StoredWal implements WalArchive {
   constructor(store: ObjectStore, options: WalArchiveOptions) {
     this.#store = store;
     this.#options = options;
-    this.#buffers = new BufferPool({ sizeBytes: options.segmentBytes, keptMaximumCount: keptBuffersMaximumCount });
+    this.#buffers = new BufferPool({ sizeBytes: options.segmentBytes, ...fetchedMaximum });
     this.#packing = new WalPacking(options);
     this.#likelyExtension = codecs[options.compression].extension;
   }
@@ -125,11 +125,9 @@ class StoredWal implements WalArchive {
   async push(file: WalPush): Promise<'stored' | 'already-stored'> {
     assertWritable(this.#options.cipher);
     const maximumBytes = this.#maximumBytes(file.name);
-    const whyWrong = async (bytes: Buffer) => this.#whyWrong(bytes, file) ?? (await this.#whyForeign(bytes, file));
-    return await this.#buffers.lend(async (buffer) => {
-      const source = await readWalSource(file, { buffer, maximumBytes, whyWrong });
-      return await this.#packing.packed(source.bytes, (packed) => this.#put(file, source, packed));
-    });
+    const options = { maximumBytes, whyWrong: (bytes: Buffer) => this.#whyWrong(bytes, file) };
+    const read = (buffer: Buffer) => readWalSource(file, { buffer, ...options });
+    return await this.#packing.packed(read, (packed) => this.#put(file, packed));
   }
 
   async fetch(file: WalFetch): Promise<'fetched' | 'absent'> {
@@ -208,13 +206,14 @@ class StoredWal implements WalArchive {
     return bytes?.toString('utf8');
   }
 
-  async #put(file: WalPush, { bytes, closedAt }: WalSource, packed: PackedFile): Promise<'stored' | 'already-stored'> {
-    const codec = codecs[this.#options.compression];
-    const key = walKey(file.name, codec.extension);
-    const { stored, storedSha256 } = packed;
+  async #put(file: WalPush, packed: PackedFile): Promise<'stored' | 'already-stored'> {
+    await this.#refuseForeign(file, packed);
+    const { extension } = codecs[this.#options.compression];
+    const key = walKey(file.name, extension);
+    const { stored, storedSha256, closedAt } = packed;
     const metadata = { [storedSha256MetadataName]: storedSha256, [closedAtMetadataName]: closedAt };
     const options = { metadata, ...signalOption(file.signal) };
-    const older = await this.#olderPartial(file, bytes);
+    const older = await this.#olderPartial(file, packed);
     if (older === 'same') return 'already-stored';
     if (older !== undefined) {
       await this.#store.put(key, stored, options);
@@ -227,25 +226,28 @@ class StoredWal implements WalArchive {
     const info = await this.#store.head(key, signalOption(file.signal));
     if (info?.metadata?.[storedSha256MetadataName] === storedSha256) return 'already-stored';
     const present = await this.#presentContent(key, file);
+    const bytes = await this.#packing.unpacked(packed);
     if (present.equals(bytes)) return 'already-stored';
     const { name, path, systemIdentifier, signal } = file;
     const conflict = { name, key, sha256: sha256Of(bytes), storedSha256: sha256Of(present), path, systemIdentifier, closedAt };
-    throw await conflictError(this.#store, conflict, { stored, extension: codec.extension, signal });
+    throw await conflictError(this.#store, conflict, { stored, extension, signal });
   }
 
   /** The stored partial segment that the file goes on from, kept aside; `same` when it says nothing more. */
-  async #olderPartial(file: WalPush, bytes: Buffer): Promise<{ readonly key: string } | 'same' | undefined> {
+  async #olderPartial(file: WalPush, packed: PackedFile): Promise<{ readonly key: string } | 'same' | undefined> {
     const { name, signal } = file;
     const key = walFileKind(name) === 'partial' ? await this.#find(name, signalOption(signal)) : undefined;
     if (key === undefined) return undefined;
     const stored = { key, content: await this.#presentContent(key, file), extension: parseWalKey(key)?.extension ?? '' };
-    return await supersededBy(this.#store, stored, { name, content: bytes, signal });
+    return await supersededBy(this.#store, stored, { name, content: await this.#packing.unpacked(packed), signal });
   }
 
-  async #whyForeign(bytes: Buffer, file: WalPush): Promise<string | undefined> {
-    const header = walFileKind(file.name) === 'segment' ? readWalHeader(bytes) : undefined;
-    if (header === undefined) return undefined;
-    return await this.#timelines.whyForeign({ name: file.name, path: file.path, header, segmentBytes: this.#options.segmentBytes });
+  /** Not while the file is read: this asks the store, and others wait for that memory. */
+  async #refuseForeign(file: WalPush, { firstBytes }: PackedFile): Promise<void> {
+    const header = walFileKind(file.name) === 'segment' ? readWalHeader(firstBytes) : undefined;
+    if (header === undefined) return;
+    const reason = await this.#timelines.whyForeign({ ...file, header, segmentBytes: this.#options.segmentBytes });
+    if (reason !== undefined) throw refusedSource(file, reason);
   }
 
   /** What the archive holds under the name that was to be written. */

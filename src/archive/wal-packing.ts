@@ -3,14 +3,20 @@ import { BufferPool } from './buffer-pool.ts';
 import { codecs, type Compression } from './compression.ts';
 import { wholeMaximumBytes } from './compression/zstd.ts';
 import type { ObjectCipher } from './encryption/cipher.ts';
-import { storedForm } from './object-content.ts';
-import { packWhole } from './packing-threads.ts';
+import { contentReader, storedForm } from './object-content.ts';
+import { packingThreadsMaximum, packWhole } from './packing-threads.ts';
 import { collectedContent, sha256Of } from './stored-content.ts';
+import { walLongPageHeaderBytes } from './wal-page.ts';
+import type { WalSource } from './wal-source.ts';
 
 /** What is put under a key. */
 export interface PackedFile {
   readonly stored: Buffer;
   readonly storedSha256: string;
+  /** When the source closed the file, RFC 3339. */
+  readonly closedAt: string;
+  /** Of the file, as many as a segment's header has at most. */
+  readonly firstBytes: Buffer;
 }
 
 export interface WalPackingOptions {
@@ -19,37 +25,59 @@ export interface WalPackingOptions {
   readonly segmentBytes: number;
 }
 
-/** How many buffers of a packed segment's size are kept between pushes. */
-const keptBuffersMaximumCount = 4;
+/** Of files that are read and packed at a time, by all clusters of the process: there is one for each thread that packs. */
+const readMaximumBytes = 64 * 1024 * 1024;
+/** Of packed files of one cluster that are on their way to its store: segments of 64 MiB go by ones. */
+const storedMaximumBytes = 128 * 1024 * 1024;
+/** One more than are pushed ahead at once: what PostgreSQL asks for does not wait for them. */
+const storedMaximumCount = 4;
+
+/** By the size of segments. */
+const readPools = new Map<number, BufferPool>();
 
 export class WalPacking {
   readonly #options: WalPackingOptions;
-  readonly #buffers: BufferPool;
+  readonly #readPool: BufferPool;
+  readonly #storedPool: BufferPool;
 
   constructor(options: WalPackingOptions) {
+    const { segmentBytes } = options;
     this.#options = options;
-    this.#buffers = new BufferPool({ sizeBytes: wholeMaximumBytes(options.segmentBytes), keptMaximumCount: keptBuffersMaximumCount });
+    this.#readPool =
+      readPools.get(segmentBytes) ??
+      new BufferPool({ sizeBytes: segmentBytes, maximumCount: packingThreadsMaximum, maximumBytes: readMaximumBytes });
+    readPools.set(segmentBytes, this.#readPool);
+    const sizeBytes = wholeMaximumBytes(segmentBytes);
+    this.#storedPool = new BufferPool({ sizeBytes, maximumCount: storedMaximumCount, maximumBytes: storedMaximumBytes });
   }
 
   /**
-   * Hands the stored form to its user, who does not keep it: where a thread can pack the file in one step, it lies in memory that is used again.
-   * @throws WalkbackError ENCRYPTION_READ_ONLY, and what the user throws
+   * Reads a file into memory that is lent for it, which others have again while the packed form is stored. The user of that form does not keep it: where
+   * a thread can pack the file in one step, it lies in memory that is used again.
+   * @throws WalkbackError ENCRYPTION_READ_ONLY, and what the reader and the user throw
    */
-  async packed<T>(bytes: Buffer, use: (packed: PackedFile) => Promise<T>): Promise<T> {
-    const { compression, cipher } = this.#options;
-    const { buffer: input } = bytes;
-    if (compression !== 'zstd' || cipher !== undefined || !(input instanceof SharedArrayBuffer))
-      return await use(await this.#streamed(bytes));
-    return await this.#buffers.lend(async (room) => {
-      const packed = await packWhole({ input, inputBytes: bytes.length, output: room.buffer });
-      if (packed === undefined) return await use(await this.#streamed(bytes));
-      return await use({ stored: room.subarray(0, packed.sizeBytes), storedSha256: packed.sha256 });
+  async packed<T>(read: (room: Buffer) => Promise<WalSource>, use: (packed: PackedFile) => Promise<T>): Promise<T> {
+    return await this.#storedPool.lend(async (room) => {
+      const packed = await this.#readPool.lend(async (buffer) => this.#pack(await read(buffer), room));
+      return await use(packed);
     });
   }
 
-  async #streamed(bytes: Buffer): Promise<PackedFile> {
+  /** What was packed, once more: the memory that it was read into is another's by now, and the file may be too. */
+  async unpacked({ stored }: PackedFile): Promise<Buffer> {
     const { compression, cipher } = this.#options;
+    const read = contentReader({ key: 'a WAL file', extension: codecs[compression].extension, cipher, inThisThread: true });
+    return await collectedContent(read([stored]));
+  }
+
+  async #pack({ bytes, closedAt }: WalSource, room: Buffer<SharedArrayBuffer>): Promise<PackedFile> {
+    const { compression, cipher } = this.#options;
+    const { buffer: input } = bytes;
+    const isWhole = compression === 'zstd' && cipher === undefined && input instanceof SharedArrayBuffer;
+    const packed = isWhole ? await packWhole({ input, inputBytes: bytes.length, output: room.buffer }) : undefined;
+    const source = { closedAt, firstBytes: Buffer.from(bytes.subarray(0, walLongPageHeaderBytes)) };
+    if (packed !== undefined) return { stored: room.subarray(0, packed.sizeBytes), storedSha256: packed.sha256, ...source };
     const stored = await collectedContent(storedForm([bytes], { codec: codecs[compression], cipher }));
-    return { stored, storedSha256: sha256Of(stored) };
+    return { stored, storedSha256: sha256Of(stored), ...source };
   }
 }

@@ -20,16 +20,16 @@ export async function readWalSource(
   options: {
     readonly buffer: Buffer;
     readonly maximumBytes: number;
-    readonly whyWrong: (bytes: Buffer) => Promise<string | undefined>;
+    readonly whyWrong: (bytes: Buffer) => string | undefined;
   },
 ): Promise<WalSource> {
   const { buffer, maximumBytes, whyWrong } = options;
   await using source = await open(file.path, 'r');
   const status = await source.stat({ bigint: true });
-  if (status.size > BigInt(maximumBytes)) throw refused(file, `it has ${status.size} bytes, more than ${maximumBytes}`);
+  if (status.size > BigInt(maximumBytes)) throw refusedSource(file, `it has ${status.size} bytes, more than ${maximumBytes}`);
   const bytes = status.size === BigInt(buffer.length) ? await filled(source, buffer) : await source.readFile();
-  const reason = await whyWrong(bytes);
-  if (reason !== undefined) throw refused(file, reason);
+  const reason = whyWrong(bytes);
+  if (reason !== undefined) throw refusedSource(file, reason);
   return { bytes, closedAt: formatNanoseconds(status.mtimeNs) };
 }
 
@@ -43,7 +43,8 @@ async function filled(source: FileHandle, buffer: Buffer): Promise<Buffer> {
   return buffer;
 }
 
-function refused(file: { readonly name: string; readonly path: string }, reason: string): WalkbackError {
+/** The file is not what its name says, or of another server. */
+export function refusedSource(file: { readonly name: string; readonly path: string }, reason: string): WalkbackError {
   return new WalkbackError('WAL_REFUSED', `${file.path} is not the WAL file ${file.name} of this cluster: ${reason}.`, {
     facts: { name: file.name, path: file.path },
   });

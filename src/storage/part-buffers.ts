@@ -2,13 +2,24 @@
 
 /** Two uploads of two pieces at a time and the one that is being filled: more than that is given back to the system. */
 const keptBuffers = 6;
+/** One upload follows the other within a second; after the last one, nothing is kept. */
+const idleDefaultMs = 5000;
 
 export class PartBuffers {
   readonly #sizeBytes: number;
+  readonly #idleMs: number;
   readonly #free: Buffer[] = [];
+  #idleTimer: NodeJS.Timeout | undefined;
 
-  constructor(sizeBytes: number) {
+  /** @param idleMs nobody gave one back so long: the kept ones are given back to the system */
+  constructor(sizeBytes: number, idleMs: number = idleDefaultMs) {
     this.#sizeBytes = sizeBytes;
+    this.#idleMs = idleMs;
+  }
+
+  /** How many lie here for the next use. */
+  get keptCount(): number {
+    return this.#free.length;
   }
 
   /** A buffer of unknown content. Pages of a large buffer that are never written to cost nothing. */
@@ -19,5 +30,13 @@ export class PartBuffers {
   /** Gives back a buffer that nobody else holds any more. */
   give(buffer: Buffer): void {
     if (this.#free.length < keptBuffers) this.#free.push(buffer);
+    else free(buffer);
+    this.#idleTimer ??= setTimeout(() => this.#free.splice(0).forEach(free), this.#idleMs).unref();
+    this.#idleTimer.refresh();
   }
+}
+
+/** At once: the garbage collector would wait until much more than this is garbage. */
+function free(buffer: Buffer): void {
+  if (buffer.buffer instanceof ArrayBuffer) buffer.buffer.transfer(0);
 }
