@@ -26,7 +26,7 @@ export interface StoredContentOptions {
 export async function readStoredContent(object: ObjectBody, options: StoredContentOptions): Promise<Buffer> {
   const { read, expectedSha256, maximumBytes, room } = options;
   const { key } = object.info;
-  const stored = await collect(object.body, maximumBytes + compressionOverheadBytes, key);
+  const stored = await collect(object, maximumBytes + compressionOverheadBytes);
   if (expectedSha256 !== undefined && expectedSha256 !== sha256Of(stored))
     throw damaged(key, `the SHA-256 of its bytes is not ${expectedSha256}`);
   try {

@@ -11,6 +11,7 @@ import { rangeBeyondEnd, requireRange } from './byte-range.ts';
 import { cancelled, throwIfCancelled } from './cancellation.ts';
 import { removeFile } from './durable-files.ts';
 import { systemCodeOf } from '../files/system-error.ts';
+import { FileBody } from './file-body.ts';
 import { fromFileError, isAbsence } from './file-errors.ts';
 import { listKeys } from './file-listing.ts';
 import { metadataFolder, readFileMetadata, removeFileMetadata } from './file-metadata.ts';
@@ -27,9 +28,6 @@ export interface FileStoreOptions {
 /** Unfinished files, on the same file system as the objects. WAL-G's listings look into the folders it knows and never meet it. */
 const temporaryFolder = '.walkback-tmp';
 const hiddenFolders: ReadonlySet<string> = new Set([temporaryFolder, metadataFolder]);
-
-/** Bytes read at once. */
-const readBufferBytes = 256 * 1024;
 
 /** Opens a directory as a store. Nothing is touched before the first request. */
 export function createFileObjectStore(options: FileStoreOptions): FileObjectStore {
@@ -164,8 +162,8 @@ export class FileObjectStore implements ObjectStore {
     const info = await this.#describe(key, stats);
     const startBytes = range?.startBytes ?? 0;
     if (range !== undefined && startBytes >= info.sizeBytes) throw rangeBeyondEnd(this.#urlOf(key), startBytes);
-    const end = range?.endBytes === undefined ? undefined : range.endBytes - 1;
-    const body = handle.createReadStream({ start: startBytes, highWaterMark: readBufferBytes, ...(end === undefined ? {} : { end }) });
+    const endBytes = Math.min(range?.endBytes ?? info.sizeBytes, info.sizeBytes);
+    const body = new FileBody(handle, { startBytes, endBytes });
     const onAbort = (): void => {
       if (signal !== undefined) body.destroy(cancelled('Reading', this.#urlOf(key), signal));
     };

@@ -1,6 +1,7 @@
 /** Objects by key, in S3 or in a directory. Knows nothing of PostgreSQL. */
 import type { Readable } from 'node:stream';
 import type { EnforcedByStore } from '../domain/store-capabilities.ts';
+import { readAll, readerOf } from './byte-reader.ts';
 
 /** What a listing or a head request says of an object. */
 export interface ObjectInfo {
@@ -78,15 +79,9 @@ export async function readObject(
 ): Promise<Buffer | undefined> {
   const object = await store.get(key, options);
   if (object === undefined) return undefined;
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of object.body as AsyncIterable<Buffer>) {
-    sizeBytes += chunk.length;
-    if (sizeBytes > options.maximumBytes) {
-      object.body.destroy();
-      throw new RangeError(`${store.url}/${key} is larger than ${options.maximumBytes} bytes`);
-    }
-    chunks.push(chunk);
+  try {
+    return await readAll(readerOf(object.body), { sizeBytes: object.info.sizeBytes, maximumBytes: options.maximumBytes });
+  } catch (error) {
+    throw error instanceof RangeError ? new RangeError(`${store.url}/${key}: ${error.message}`) : error;
   }
-  return Buffer.concat(chunks, sizeBytes);
 }

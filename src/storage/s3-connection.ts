@@ -4,6 +4,7 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WalkbackError } from '../domain/errors.ts';
+import { HttpConnections } from './http/connections.ts';
 import { cancelled, throwIfCancelled } from './cancellation.ts';
 import { signPayloadsInThreadPool, travelsSafely } from './s3-checksums.ts';
 import { fromS3Error, storeCodeOf } from './s3-errors.ts';
@@ -35,11 +36,19 @@ export class S3Connection {
   readonly options: ResolvedS3Options;
   readonly habits: S3Habits;
   readonly partBuffers: PartBuffers;
+  /** For GetObject. */
+  readonly reads: HttpConnections;
   readonly #agents: readonly [HttpAgent, HttpsAgent];
 
   constructor(options: ResolvedS3Options) {
     const agentOptions = { keepAlive: true, maxSockets: socketMaximumCount, timeout: idleSocketMs };
     this.options = options;
+    this.reads = new HttpConnections({
+      connectTimeoutMs: options.connectTimeoutMs,
+      answerTimeoutMs: options.requestTimeoutMs,
+      idleMs: idleSocketMs,
+      idleMaximumCount: socketMaximumCount,
+    });
     this.partBuffers = new PartBuffers(options.partBytes);
     const checksums = options.checksums === 'when-supported';
     const unsignedPayloads = checksums && travelsSafely(options.endpoint);
@@ -92,6 +101,7 @@ export class S3Connection {
   /** Closes idle and busy sockets. */
   close(): void {
     this.client.destroy();
+    this.reads.close();
     for (const agent of this.#agents) agent.destroy();
   }
 

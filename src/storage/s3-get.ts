@@ -5,9 +5,14 @@ import { Readable } from 'node:stream';
 import { WalkbackError } from '../domain/errors.ts';
 import { rangeBeyondEnd } from './byte-range.ts';
 import type { ByteRange } from './object-store.ts';
+import { type ByteReader, readerOf } from './byte-reader.ts';
+import { overConnections, ownConnectionsStep } from './http/object-reads.ts';
 import { S3Body } from './s3-body.ts';
 import type { S3Connection } from './s3-connection.ts';
 import { httpStatusOf, storeCodeOf } from './s3-errors.ts';
+
+/** Read and thrown away at a time. */
+const skippedAtATimeBytes = 64 * 1024;
 
 /** What is to be read. */
 export interface GetS3Options {
@@ -38,7 +43,7 @@ export async function openS3Object(
   if (expectedBytes === undefined) throw unusableAnswer(source, url, 'it does not say how long the object is');
   const startBytes = range?.startBytes ?? 0;
   if (range !== undefined) requireRangeHonoured(answer, source, { url, startBytes });
-  const body = new S3Body(source, {
+  const body = new S3Body(readerOf(source), {
     url,
     expectedBytes,
     stallTimeoutMs: connection.options.stallTimeoutMs,
@@ -53,7 +58,7 @@ function reopenFrom(
   connection: S3Connection,
   objectKey: string,
   whole: { readonly startBytes: number; readonly endBytes: number; readonly etag: string | undefined },
-): ((receivedBytes: number, signal: AbortSignal) => Promise<Readable>) | undefined {
+): ((receivedBytes: number, signal: AbortSignal) => Promise<ByteReader>) | undefined {
   const { etag } = whole;
   if (etag === undefined) return undefined;
   return async (receivedBytes, signal) => {
@@ -64,9 +69,9 @@ function reopenFrom(
     const source = bodyOf(answer);
     // A store that ignores ranges sends the very same content from its beginning: IfMatch has made sure of that.
     if (answer.ContentRange === undefined && answer.ContentLength === whole.endBytes)
-      return Readable.from(withoutFirst(source, startBytes));
+      return await withoutFirst(readerOf(source), startBytes);
     requireRangeHonoured(answer, source, { url, startBytes });
-    return source;
+    return readerOf(source);
   };
 }
 
@@ -86,9 +91,11 @@ async function sendGet(
     });
   try {
     return await connection.habits.send(range === undefined ? ['checksums'] : [], ({ checksums }) =>
-      connection.run({ operation: 'GetObject', objectKey, signal }, (sendOptions) =>
-        connection.client.send(commandOf(checksums && range === undefined), sendOptions),
-      ),
+      connection.run({ operation: 'GetObject', objectKey, signal }, (sendOptions) => {
+        const command = commandOf(checksums && range === undefined);
+        command.middlewareStack.add(overConnections(connection.reads, sendOptions.abortSignal), ownConnectionsStep);
+        return connection.client.send(command, sendOptions);
+      }),
     );
   } catch (error) {
     const status = httpStatusOf(error);
@@ -99,13 +106,15 @@ async function sendGet(
   }
 }
 
-/** Reads on without the bytes that were received before. */
-async function* withoutFirst(source: Readable, skippedBytes: number): AsyncGenerator<Buffer> {
-  let remainingBytes = skippedBytes;
-  for await (const chunk of source as AsyncIterable<Buffer>) {
-    if (chunk.length > remainingBytes) yield chunk.subarray(remainingBytes);
-    remainingBytes = Math.max(0, remainingBytes - chunk.length);
+/** Reads the bytes that were received before once more. */
+async function withoutFirst(reader: ByteReader, skippedBytes: number): Promise<ByteReader> {
+  const scratch = Buffer.allocUnsafe(skippedAtATimeBytes);
+  for (let leftBytes = skippedBytes; leftBytes > 0;) {
+    const sizeBytes = await reader.readInto(scratch.subarray(0, leftBytes));
+    if (sizeBytes === 0) break;
+    leftBytes -= sizeBytes;
   }
+  return reader;
 }
 
 function rangeHeader({ startBytes, endBytes }: ByteRange): string {

@@ -1,6 +1,7 @@
 /** JSON documents in the archive: never compressed, sealed by us. */
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
-import type { ObjectStore } from '../../storage/object-store.ts';
+import { readAll, readerOf } from '../../storage/byte-reader.ts';
+import type { ObjectBody, ObjectStore } from '../../storage/object-store.ts';
 import { sealJson, unsealJson } from './sealed-json.ts';
 
 /** Far above a manifest of ten thousand parts. */
@@ -27,7 +28,7 @@ export async function readDocument<T>(
 ): Promise<T | undefined> {
   const object = await store.get(key, signalOption(options.signal));
   if (object === undefined) return undefined;
-  const bytes = await collect(object.body, maximumDocumentBytes, key);
+  const bytes = await collect(object, maximumDocumentBytes);
   try {
     return options.parse(unsealJson(bytes.toString('utf8')));
   } catch (error) {
@@ -35,17 +36,13 @@ export async function readDocument<T>(
   }
 }
 
-/** Reads a body of bounded size. @throws WalkbackError OBJECT_DAMAGED when it is larger */
-export async function collect(body: AsyncIterable<unknown>, maximumBytes: number, key: string): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  // Leaving the loop by an error destroys the body, so no socket stays behind.
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    sizeBytes += chunk.length;
-    if (sizeBytes > maximumBytes) throw damaged(key, `it is larger than ${maximumBytes} bytes`);
-    chunks.push(chunk);
+/** Reads an object of bounded size. @throws WalkbackError OBJECT_DAMAGED when it is larger */
+export async function collect({ info, body }: ObjectBody, maximumBytes: number): Promise<Buffer> {
+  try {
+    return await readAll(readerOf(body), { sizeBytes: info.sizeBytes, maximumBytes });
+  } catch (error) {
+    throw error instanceof RangeError ? damaged(info.key, error.message) : error;
   }
-  return Buffer.concat(chunks, sizeBytes);
 }
 
 /** The error about an object that is not what it should be. */

@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
+import type { ByteReader } from '../../storage/byte-reader.ts';
 import { damaged } from '../documents/stored-document.ts';
 import {
   chunkBytes,
@@ -17,7 +18,7 @@ import {
 
 /** The bytes of one object, and who is told of them. */
 export interface StoredBytes {
-  readonly body: AsyncIterable<Buffer>;
+  readonly body: ByteReader;
   readonly onBytes: (sizeBytes: number) => void;
 }
 
@@ -175,30 +176,27 @@ class Feeding {
   }
 
   /** @returns the error of the body, when there is one */
-  async run(body: AsyncIterable<Buffer>, onBytes: (sizeBytes: number) => void): Promise<{ readonly error: unknown } | undefined> {
-    let slot = await this.#nextSlot();
-    let filledBytes = 0;
+  async run(body: ByteReader, onBytes: (sizeBytes: number) => void): Promise<{ readonly error: unknown } | undefined> {
     try {
-      // Leaving the loop early destroys the body, so no socket stays behind.
-      for await (const piece of body) {
-        onBytes(piece.length);
-        for (let taken = 0; taken < piece.length;) {
-          const copied = piece.copy(slot, filledBytes, taken);
-          taken += copied;
-          filledBytes += copied;
-          if (filledBytes < chunkBytes) continue;
-          this.#announce(filledBytes);
-          slot = await this.#nextSlot();
-          filledBytes = 0;
-        }
-        if (this.#hasOutcome) return undefined;
+      for (let sizeBytes = chunkBytes; sizeBytes === chunkBytes && !this.#hasOutcome;) {
+        sizeBytes = await this.#fill(await this.#nextSlot(), body, onBytes);
+        if (sizeBytes > 0) this.#announce(sizeBytes);
       }
-      if (filledBytes > 0) this.#announce(filledBytes);
       this.#send({ kind: 'end' });
       return undefined;
     } catch (error) {
       this.#send({ kind: 'stop' });
       return { error };
+    }
+  }
+
+  /** @returns how many bytes are in the slot: fewer than it holds only at the end of the body */
+  async #fill(slot: Buffer, body: ByteReader, onBytes: (sizeBytes: number) => void): Promise<number> {
+    for (let filledBytes = 0; ;) {
+      const sizeBytes = await body.readInto(slot.subarray(filledBytes));
+      onBytes(sizeBytes);
+      filledBytes += sizeBytes;
+      if (sizeBytes === 0 || filledBytes === slot.length) return filledBytes;
     }
   }
 

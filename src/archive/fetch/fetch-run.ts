@@ -1,11 +1,11 @@
 /** One fetch of a chain: level after level, and within a level several tars at a time. */
 import { chmod, lstat, mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WalkbackError } from '../../domain/errors.ts';
 import { syncDirectory } from '../../files/durable-file.ts';
 import { isAbsent } from '../../files/system-error.ts';
+import { type ByteReader, readerOf } from '../../storage/byte-reader.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import { damaged } from '../documents/stored-document.ts';
 import { extensionOfTar } from '../layout.ts';
@@ -157,8 +157,8 @@ export class FetchRun {
     try {
       const object = await store.get(tar.info.key, { signal });
       if (object === undefined) throw damaged(tar.info.key, 'it was listed and is absent');
-      using body = disposable(object.body);
-      return await threads.extract(this.#jobOf(level, tar), { body: body.chunks, onBytes });
+      using body = disposable(readerOf(object.body));
+      return await threads.extract(this.#jobOf(level, tar), { body: body.reader, onBytes });
     } catch (error) {
       this.#count(-attemptBytes);
       throw error;
@@ -208,8 +208,8 @@ export class FetchRun {
 }
 
 /** A body that nobody reads to its end holds its socket until it is destroyed. */
-function disposable(body: Readable): Disposable & { readonly chunks: AsyncIterable<Buffer> } {
-  return { chunks: body as AsyncIterable<Buffer>, [Symbol.dispose]: () => void body.destroy() };
+function disposable(reader: ByteReader): Disposable & { readonly reader: ByteReader } {
+  return { reader, [Symbol.dispose]: () => reader.destroy() };
 }
 
 function mayPass(error: unknown): boolean {
