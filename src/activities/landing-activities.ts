@@ -12,7 +12,7 @@ import { readControlData } from '../postgres/control-data.ts';
 import { serverState } from '../postgres/server-state.ts';
 import { proveCredentials } from '../postgres/credentials-proof.ts';
 import { openConfiguration } from '../postgres/open-configuration.ts';
-import { startServer, stopServer } from '../postgres/process-control.ts';
+import { stopServer } from '../postgres/process-control.ts';
 import { launchLogFile } from '../postgres/recovery-settings.ts';
 import { readRecoveryProgress, resumeReplay } from '../postgres/recovery-progress.ts';
 import { updateMarker } from '../postgres/restore-marker.ts';
@@ -22,7 +22,7 @@ import { swapRecordOf } from '../postgres/swap-record.ts';
 import { type ActivityStep, runActivity } from './activity.ts';
 import { awaitRecovery } from './await-recovery.ts';
 import type { HostDependencies } from './dependencies.ts';
-import { keepServerUp } from './private-server.ts';
+import { keepServerUp, startLandedServer } from './private-server.ts';
 import { assertOurs, installationOf, socketDirectoryOf, temporaryRoleOf } from './restore-activities.ts';
 import type { HostActivities, OpenedCluster, RestoreJob } from './types.ts';
 
@@ -168,14 +168,8 @@ async function openToClients(
     },
   });
   await stopServer({ dataDirectory, mode: 'fast', timeoutMs: stopTimeoutMs });
-  await startServer({
-    binDirectory,
-    dataDirectory,
-    logFile: launchLogFile(dataDirectory, openStartNumber),
-    timeoutMs: startTimeoutMs,
-    until: 'accepting',
-    signal: step.signal,
-  });
+  const logFile = launchLogFile(dataDirectory, openStartNumber);
+  await startLandedServer({ binDirectory, dataDirectory, logFile, timeoutMs: startTimeoutMs, signal: step.signal });
   await dependencies.walService.unregisterRestore(job.restoreId);
   await updateMarker(dataDirectory, { phase: 'open' });
   await dependencies.restoredClusters.markOpen(name, adminRoleAfterSwap(job, request));
