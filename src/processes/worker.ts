@@ -73,9 +73,12 @@ async function prepareNamespace(temporal: TemporalSettings, log: ProcessLog): Pr
   }
 }
 
+/** Names a bundle of the source tree that was made before: bundling takes seconds, and tests start many workers. */
+const bundleVariable = 'WALKBACK_WORKFLOW_BUNDLE';
+
 /** A published package carries a bundle made by its build; the source tree is bundled at the start. */
 function workflowSource(): { workflowBundle: { codePath: string } } | { workflowsPath: string } {
-  const bundle = fileURLToPath(new URL('../workflow-bundle.js', import.meta.url));
+  const bundle = process.env[bundleVariable] ?? fileURLToPath(new URL('../workflow-bundle.js', import.meta.url));
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return existsSync(bundle)
     ? { workflowBundle: { codePath: bundle } }

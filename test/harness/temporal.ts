@@ -28,16 +28,14 @@ export interface RunningSuiteTemporal extends AsyncDisposable {
 
 /** Starts the server and bundles `src/workflows`, side by side. */
 export async function startSuiteTemporal(searchAttributes: Readonly<Record<string, SearchAttributeType>>): Promise<RunningSuiteTemporal> {
-  const directory = await temporaryDirectory('bundle');
-  const workflowBundlePath = directory.join('workflows.js');
-  const bundling = bundleWorkflows().then((code) => writeFile(workflowBundlePath, code));
+  const bundling = bundleWorkflows();
   const [server] = await Promise.allSettled([startTemporalDevServer({ uiPort: false, searchAttributes }), bundling]);
   const close = async (): Promise<void> => {
     if (server.status === 'fulfilled') await server.value.close();
-    await directory.remove();
+    await bundling.then((bundle) => bundle[Symbol.asyncDispose]()).catch(() => undefined);
   };
   try {
-    await bundling;
+    const { path: workflowBundlePath } = await bundling;
     const { address, namespace } = valueOf(server);
     return { shared: { address, namespace, workflowBundlePath }, [Symbol.asyncDispose]: close };
   } catch (error) {
@@ -51,8 +49,17 @@ function valueOf(server: PromiseSettledResult<TemporalDevServer>): TemporalDevSe
   return server.value;
 }
 
-async function bundleWorkflows(): Promise<string> {
+/** A bundle in a file, for workers that are started in great number (`WALKBACK_WORKFLOW_BUNDLE`, src/processes/worker.ts). */
+export interface WorkflowBundle extends AsyncDisposable {
+  readonly path: string;
+}
+
+/** Bundles `src/workflows`, which takes seconds. */
+export async function bundleWorkflows(): Promise<WorkflowBundle> {
   const workflowsPath = fileURLToPath(new URL('../../src/workflows/index.ts', import.meta.url));
   const { code } = await bundleWorkflowCode({ workflowsPath, logger: new DefaultLogger('WARN') });
-  return code;
+  const directory = await temporaryDirectory('bundle');
+  const path = directory.join('workflows.js');
+  await writeFile(path, code);
+  return { path, [Symbol.asyncDispose]: () => directory.remove() };
 }
