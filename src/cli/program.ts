@@ -1,5 +1,4 @@
 /** The whole command line of `walkback`. Heavy parts are imported by the command that needs them, so that `--help` answers at once. */
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addArchiveCommands } from './commands/archive.ts';
 import { addArchiveStatusCommand } from './commands/archive-status.ts';
@@ -13,14 +12,13 @@ import { addRetentionCommands } from './commands/retention.ts';
 import { addRestoreCommands } from './commands/restore.ts';
 import { addUndoCommand } from './commands/undo.ts';
 import { addScheduleCommands } from './commands/schedule.ts';
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+import { walkbackVersion } from '../processes/version.ts';
 
 /** Builds it. Errors of usage are thrown as CommanderError, after they were told on stderr. */
 export function createProgram(): Command {
   const program = new Command('walkback')
     .description('Walk your Postgres back: continuous backup to object storage, and restore to any instant as a new cluster.')
-    .version(version)
+    .version(walkbackVersion)
     .option('--config <file>', 'configuration file; default: $WALKBACK_CONFIG, ./walkback.yaml, /etc/walkback/walkback.yaml')
     .option('--json', 'one JSON document on stdout, progress on stderr')
     .showHelpAfterError('(walkback --help shows what there is)')

@@ -62,8 +62,11 @@ export interface DemoSite extends AsyncDisposable {
   readonly source: { readonly name: string; readonly dataDirectory: string; readonly server: ConnectOptions };
   readonly worker: DemoProcess;
   readonly agent: DemoProcess;
-  /** Starts another worker or agent, after one was stopped or killed, with variables over those of the site. */
-  start(name: 'worker' | 'agent', environment?: Readonly<Record<string, string>>): Promise<DemoProcess>;
+  /**
+   * Starts another worker or agent, after one was stopped or killed, with variables over those of the site.
+   * @param program the main.ts of another version. Default: this one's
+   */
+  start(name: 'worker' | 'agent', environment?: Readonly<Record<string, string>>, program?: string): Promise<DemoProcess>;
   /** Data directories to stop servers on when the site is closed. */
   readonly restored: string[];
 }
@@ -96,8 +99,8 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
   const environment = { ...options.environment, ...s3.environment, TEMPORAL_ADDRESS: temporal.address, WALKBACK_CONFIG: configFile };
   const processes = new Map<string, DemoProcess>();
   stack.defer(async () => void (await Promise.all([...processes.values()].map((running) => running.stop()))));
-  const start = async (name: 'worker' | 'agent', more: Readonly<Record<string, string>> = {}) => {
-    const started = await startProcess(name, { directory, environment: { ...environment, ...more } });
+  const start = async (name: 'worker' | 'agent', more: Readonly<Record<string, string>> = {}, program = ownProgram()) => {
+    const started = await startProcess(name, { directory, environment: { ...environment, ...more }, program });
     processes.set(name, started);
     return started;
   };
@@ -215,15 +218,18 @@ async function writeConfiguration({ directory, installation, s3, source, options
   return configFile;
 }
 
+function ownProgram(): string {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  return fileURLToPath(new URL(`../cli/main.${extension}`, import.meta.url));
+}
+
 async function startProcess(
   name: 'worker' | 'agent',
-  site: { readonly directory: string; readonly environment: Readonly<Record<string, string>> },
+  site: { readonly directory: string; readonly environment: Readonly<Record<string, string>>; readonly program: string },
 ): Promise<DemoProcess> {
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const program = fileURLToPath(new URL(`../cli/main.${extension}`, import.meta.url));
   const logFile = join(site.directory, `${name}.log`);
   const log = createWriteStream(logFile, { flags: 'a' });
-  const child = spawn(process.execPath, [program, name], {
+  const child = spawn(process.execPath, [site.program, name], {
     cwd: site.directory,
     env: { ...process.env, ...site.environment },
     stdio: ['ignore', 'ignore', 'pipe'],

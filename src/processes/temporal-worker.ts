@@ -1,9 +1,11 @@
 /** A Temporal worker of ours: connects for as long as it takes, runs until it is told to stop. */
+import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
 import { messageOf } from '../domain/errors.ts';
 import { loadTemporalOptions, type TemporalSettings } from '../temporal/connection.ts';
 import type { ProcessLog } from './log.ts';
+import { walkbackVersion } from './version.ts';
 
 /** How the worker runs. */
 export interface TemporalWorkerOptions {
@@ -56,6 +58,8 @@ async function runOnce(options: TemporalWorkerOptions, onConnected: () => void):
       ...options.worker,
       connection,
       namespace,
+      // The Temporal UI shows it on every step: which version did it.
+      identity: `walkback ${walkbackVersion} ${process.pid}@${hostname()}`,
       maxHeartbeatThrottleInterval: heartbeatThrottleMs,
       defaultHeartbeatThrottleInterval: heartbeatThrottleMs,
       shutdownForceTime: shutdownForceMs,

@@ -1,6 +1,7 @@
 /** The long-running processes. */
 import type { Command } from 'commander';
 import type { RunProcessOptions } from '../../processes/worker.ts';
+import { walkbackVersion } from '../../processes/version.ts';
 import { configurationOf, optionsOf, outputOf, signalOfProcess } from '../context.ts';
 
 /** Adds `worker` and `agent`. */
@@ -29,5 +30,10 @@ async function runProcess(name: string, command: Command, run: (options: RunProc
   const loaded = await configurationOf(options);
   const { openProcessLog } = await import('../../processes/log.ts');
   const log = openProcessLog(loaded.configuration.logging, `walkback-${name}`);
-  await run({ loaded, log, signal: signalOfProcess(), onReady: () => output.note(`walkback ${name} is ready`) });
+  await run({
+    loaded,
+    log,
+    signal: signalOfProcess(),
+    onReady: () => output.note(`walkback ${name} is ready, version ${walkbackVersion}`),
+  });
 }

@@ -162,8 +162,14 @@ export class Scene implements AsyncDisposable {
     await this.#processes[name].stop('SIGTERM');
   }
 
-  async start(name: 'agent' | 'worker', environment: Readonly<Record<string, string>> = {}): Promise<void> {
-    this.#processes[name] = await this.site.start(name, environment);
+  /** @param program the main.ts of another version. Default: this one's */
+  async start(name: 'agent' | 'worker', environment: Readonly<Record<string, string>> = {}, program?: string): Promise<void> {
+    this.#processes[name] = await this.site.start(name, environment, program);
+  }
+
+  /** What it has said on stderr, over all its starts. */
+  async logOf(name: 'agent' | 'worker'): Promise<string> {
+    return await readFile(this.#processes[name].logFile, 'utf8');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
