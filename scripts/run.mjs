@@ -8,6 +8,7 @@ import { constants } from 'node:os';
 import { commandEnvironment } from './run/environment.mjs';
 import { endLeftovers } from './run/leftovers.mjs';
 import { makePrivateDirectory } from './run/private-directory.mjs';
+import { provideSmallDisks } from './run/small-disk.mjs';
 import { provideReadable } from './run/stage.mjs';
 import { chooseUser } from './run/user.mjs';
 import { packageRoot } from './setup/places.mjs';
@@ -21,11 +22,19 @@ async function main(command) {
   const user = chooseUser(process.env);
   const privateDirectory = await makePrivateDirectory(user);
   const stageDirectory = `${privateDirectory.path}-stage`;
+  const smallDisks = provideSmallDisks({ environment: process.env, user, privateDirectory });
   try {
     const { root, paths } = await provideReadable({ root: packageRoot, environment: process.env, user, stageDirectory });
-    const env = commandEnvironment({ environment: process.env, root, privateDirectory, user, paths });
+    const env = commandEnvironment({
+      environment: process.env,
+      root,
+      privateDirectory,
+      user,
+      paths: { ...paths, ...smallDisks.variables },
+    });
     return await run(command, { cwd: root, env, user, directory: privateDirectory.path });
   } finally {
+    smallDisks.remove();
     await privateDirectory.remove();
     await rm(stageDirectory, { recursive: true, force: true });
   }
