@@ -8,6 +8,9 @@ export type Trouble =
   | { readonly kind: 'store'; readonly fault: StoreFault; readonly requestCount: number }
   /** The process comes back with a clock that is so far off; PostgreSQL, Temporal and the store keep theirs. */
   | { readonly kind: 'clock'; readonly who: 'worker' | 'agent'; readonly shiftMs: number }
+  /** The process is stopped, and a later version of walkback takes its place. */
+  | { readonly kind: 'upgrade'; readonly who: 'worker' | 'agent'; readonly awayMs: number }
+  /** Of the small disk that the restore goes to; passed over where there is none. */
   | { readonly kind: 'fill-disk'; readonly forMs: number };
 
 export const storeFaults = [
@@ -46,8 +49,8 @@ const requestsOfRestore = 45;
 const restoreMaximumMs = 4000;
 const clockShiftMaximumMs = 10 * 60_000;
 
-/** @param withSmallDisk may the disk be filled? */
-export function chaosPlan(seed: number, { withSmallDisk }: { readonly withSmallDisk: boolean }): ChaosPlan {
+/** What the seed says. */
+export function chaosPlan(seed: number): ChaosPlan {
   const random = seededRandom(seed);
   const backup = choose(random, ['none', 'none', 'full', 'incremental'] as const);
   return {
@@ -55,8 +58,8 @@ export function chaosPlan(seed: number, { withSmallDisk }: { readonly withSmallD
     segments: between(random, 1, 5),
     backup,
     target: choose(random, ['between', 'between', 'idle', 'latest'] as const),
-    duringBackup: backup === 'none' ? [] : troubles(random, { most: 2, withSmallDisk: false }),
-    duringRestore: troubles(random, { most: 4, withSmallDisk }),
+    duringBackup: backup === 'none' ? [] : troubles(random, { most: 2, onSmallDisk: false }),
+    duringRestore: troubles(random, { most: 4, onSmallDisk: true }),
   };
 }
 
@@ -73,16 +76,17 @@ function describe({ trouble, at }: PlannedTrouble): string {
   return [kind, ...Object.values(details), when].join(' ');
 }
 
-function troubles(random: () => number, options: { readonly most: number; readonly withSmallDisk: boolean }): readonly PlannedTrouble[] {
+function troubles(random: () => number, options: { readonly most: number; readonly onSmallDisk: boolean }): readonly PlannedTrouble[] {
   return Array.from({ length: between(random, 1, options.most) }, () => ({
-    trouble: oneTrouble(random, options.withSmallDisk),
+    trouble: oneTrouble(random, options.onSmallDisk),
     at: random() < 0.6 ? { request: between(random, 1, requestsOfRestore) } : { afterMs: between(random, 0, restoreMaximumMs) },
   }));
 }
 
-function oneTrouble(random: () => number, withSmallDisk: boolean): Trouble {
+function oneTrouble(random: () => number, onSmallDisk: boolean): Trouble {
   const awayMs = between(random, 0, awayMaximumMs);
   const who = choose(random, ['worker', 'agent'] as const);
+  const fillDisk = (): Trouble => ({ kind: 'fill-disk', forMs: awayMs });
   const kinds: readonly (() => Trouble)[] = [
     () => ({ kind: 'kill', who, awayMs }),
     () => ({ kind: 'kill', who: 'agent', awayMs }),
@@ -93,7 +97,9 @@ function oneTrouble(random: () => number, withSmallDisk: boolean): Trouble {
     () => ({ kind: 'store', fault: choose(random, storeFaults), requestCount: between(random, 1, 12) }),
     () => ({ kind: 'store', fault: choose(random, storeFaults), requestCount: between(random, 1, 12) }),
     () => ({ kind: 'clock', who, shiftMs: between(random, -clockShiftMaximumMs, clockShiftMaximumMs) }),
-    ...(withSmallDisk ? [(): Trouble => ({ kind: 'fill-disk', forMs: awayMs })] : []),
+    () => ({ kind: 'upgrade', who: 'agent', awayMs }),
+    () => ({ kind: 'upgrade', who, awayMs }),
+    ...(onSmallDisk ? [fillDisk, fillDisk] : []),
   ];
   return choose(random, kinds)();
 }

@@ -10,7 +10,7 @@ import type { LandingReport } from '../../src/domain/landing-report.ts';
 import type { RecoveryTarget } from '../../src/domain/recovery-target.ts';
 import type { RestoreRequest } from '../../src/domain/restore-request.ts';
 import { restoreWorkflowId } from '../../src/domain/workflow-ids.ts';
-import { stopServer } from '../../src/postgres/process-control.ts';
+import { startServer, stopServer } from '../../src/postgres/process-control.ts';
 import { readMarker } from '../../src/postgres/restore-marker.ts';
 import { serverState } from '../../src/postgres/server-state.ts';
 import type { ChaosPlan } from './chaos-plan.ts';
@@ -24,23 +24,29 @@ export type ChaosVerdict =
 /** More than any trouble lasts, retries included. */
 const operationBoundMs = 6 * 60_000;
 const retryPauseMs = 300;
+const startTimeoutMs = 60_000;
 const stopTimeoutMs = 30_000;
 /** These are no clear failures: something is wrong with walkback itself. */
 const unclear: ReadonlySet<ErrorCode> = new Set(['INTERNAL', 'LANDED_WRONG', 'CHECK_FAILED', 'INVALID_REQUEST', 'CANCELLED']);
 /** Nobody is there to ask at the moment. */
 const passing: ReadonlySet<ErrorCode> = new Set(['TEMPORAL_UNREACHABLE', 'NO_WORKER', 'NO_AGENT_ON_HOST']);
 
-/** Runs a plan. @throws Error that says what is wrong, when the outcome is neither */
-export async function runPlan(site: ChaosSite, plan: ChaosPlan): Promise<ChaosVerdict> {
+/**
+ * Runs a plan.
+ * @param smallDisk where the restore goes, to be filled. Default: into the site's own directory, and no disk is filled
+ * @throws Error that says what is wrong, when the outcome is neither
+ */
+export async function runPlan(site: ChaosSite, plan: ChaosPlan, smallDisk?: string): Promise<ChaosVerdict> {
   const { scene } = site;
+  await site.refreshBackup({ now: smallDisk !== undefined });
   await scene.writeSegments(plan.segments);
   if (plan.backup !== 'none') await backUp(site, plan);
   const { target, rows } = await targetOf(site, plan);
   const name = `seed-${plan.seed}-${Date.now() % 1_000_000}`;
-  const dataDirectory = join(site.smallDisk ?? scene.site.directory, name);
+  const dataDirectory = join(smallDisk ?? scene.site.directory, name);
   scene.site.restored.push(dataDirectory);
   const request = { cluster: demoCluster, name, host: demoHost, target, dataDirectory, port: await freePort() };
-  const heal = site.unleash(plan.duringRestore, dataDirectory);
+  const heal = site.unleash(plan.duringRestore, dataDirectory, smallDisk);
   try {
     const outcome = await bounded(outcomeOf(site, request), heal);
     await heal();
@@ -125,6 +131,11 @@ async function bounded<T>(work: Promise<T>, heal: () => Promise<void>): Promise<
 }
 
 async function judgeLanding({ scene }: ChaosSite, report: LandingReport, rows: string): Promise<ChaosVerdict> {
+  const { binDirectory } = scene.site.installation;
+  const { dataDirectory } = report;
+  // A kill may have met it when it was open already, and then it is its owner's to start.
+  const logFile = join(scene.site.directory, 'restored-again.log');
+  await startServer({ binDirectory, dataDirectory, logFile, timeoutMs: startTimeoutMs, until: 'accepting' });
   const found = await scene.rowsOf(report);
   if (found !== rows) failWith(`the restored cluster holds ${found}, and at the target it was ${rows}`);
   return { kind: 'landed', attempts: report.steps.reduce((sum, step) => sum + step.attempts, 0) };

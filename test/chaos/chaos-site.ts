@@ -1,15 +1,18 @@
 /** The site that chaos runs on: everything of it can be killed, and comes back where it was. */
-import { mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { demoCluster } from '../../src/demo/demo-site.ts';
 import { startTemporalDevServer, type TemporalDevServer } from '../../src/demo/local-services/temporal-server.ts';
 import type { Fault } from '../../src/demo/s3-server/faults.ts';
 import { searchAttributeTypes } from '../../src/domain/search-attributes.ts';
 import { startServer } from '../../src/postgres/process-control.ts';
 import { serverState } from '../../src/postgres/server-state.ts';
+import { fillDisk } from '../harness/small-disk.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { Scene } from '../integration/faults/scene.ts';
+import { installLaterVersion } from './next-version.ts';
 import type { PlannedTrouble, StoreFault, Trouble } from './chaos-plan.ts';
 
 const faults: Readonly<Record<StoreFault, Fault>> = {
@@ -25,33 +28,42 @@ const faults: Readonly<Record<StoreFault, Fault>> = {
 /** A server that is to be killed has to be there. */
 const postgresComesWithinMs = 5000;
 const startTimeoutMs = 60_000;
-const ballastBytes = 16 * 1024 * 1024;
+const runsOfBackup = 4;
+/** The small disk holds a restore, and little more. */
+const environment = { WALKBACK_HOST_FREE_DISK_MARGIN_MIB: '16' };
+
+/** Whose PostgreSQL is killed, and which disk is filled. */
+interface Victims {
+  readonly dataDirectory: string;
+  readonly smallDisk: string | undefined;
+}
 
 type Mortal = 'worker' | 'agent' | 'temporal' | 'postgres';
 
 export class ChaosSite implements AsyncDisposable {
   readonly scene: Scene;
-  /** Where restores go; undefined: into the site's own directory. */
-  readonly smallDisk: string | undefined;
   readonly #directory: string;
   #temporal: TemporalDevServer;
   /** Of each process, what is being done to it: one thing after the other. */
   readonly #deeds = new Map<Mortal, Promise<void>>();
+  /** Of each process, the main.ts of the version that it was upgraded to. */
+  readonly #programs = new Map<'worker' | 'agent', string>();
+  #upgrades = 0;
+  #runsSinceBackup = 0;
   #storeFault: { readonly fault: Fault; left: number } | undefined;
 
-  private constructor(scene: Scene, parts: { directory: string; temporal: TemporalDevServer; smallDisk: string | undefined }) {
+  private constructor(scene: Scene, parts: { directory: string; temporal: TemporalDevServer }) {
     this.scene = scene;
     this.#directory = parts.directory;
     this.#temporal = parts.temporal;
-    this.smallDisk = parts.smallDisk;
   }
 
-  static async open(options: { readonly smallDisk?: string | undefined } = {}): Promise<ChaosSite> {
+  static async open(): Promise<ChaosSite> {
     const directory = await mkdtemp(join(tmpdir(), 'walkback-chaos-'));
     const temporal = await startTemporal(directory);
     try {
-      const scene = await Scene.open({ startTemporal: async () => temporal });
-      return new ChaosSite(scene, { directory, temporal, smallDisk: options.smallDisk });
+      const scene = await Scene.open({ startTemporal: async () => temporal, environment });
+      return new ChaosSite(scene, { directory, temporal });
     } catch (error) {
       await temporal.close();
       await rm(directory, { recursive: true, force: true });
@@ -60,15 +72,27 @@ export class ChaosSite implements AsyncDisposable {
   }
 
   /**
+   * A base backup without troubles now and then, so that a run does not replay the WAL of all runs before it.
+   * @param options `now`: this run needs a restore that is small
+   */
+  async refreshBackup({ now }: { readonly now: boolean }): Promise<void> {
+    this.#runsSinceBackup += 1;
+    if (!now && this.#runsSinceBackup <= runsOfBackup) return;
+    await (await this.scene.site.client.startBackup({ cluster: demoCluster })).result();
+    this.#runsSinceBackup = 0;
+  }
+
+  /**
    * Lets the troubles come, each at its time, until the returned function is called: then everything is whole again.
    * @param dataDirectory whose PostgreSQL is killed: the source's is started again, a restore's is for the restore to start
+   * @param smallDisk the disk that is filled; without one that trouble is passed over
    */
-  unleash(planned: readonly PlannedTrouble[], dataDirectory: string): () => Promise<void> {
+  unleash(planned: readonly PlannedTrouble[], dataDirectory: string, smallDisk?: string): () => Promise<void> {
     const ended = new AbortController();
     const waiting = planned.flatMap(({ trouble, at }) => ('request' in at ? [{ trouble, request: at.request }] : []));
     const deeds: Promise<void>[] = [];
     let requests = 0;
-    const begin = (trouble: Trouble) => void deeds.push(this.#make(trouble, dataDirectory, ended.signal));
+    const begin = (trouble: Trouble) => void deeds.push(this.#make(trouble, { dataDirectory, smallDisk }, ended.signal));
     this.scene.store.make(() => {
       requests += 1;
       for (const { trouble, request } of waiting) if (request === requests) begin(trouble);
@@ -105,7 +129,7 @@ export class ChaosSite implements AsyncDisposable {
     return trouble.fault;
   }
 
-  async #make(trouble: Trouble, dataDirectory: string, ended: AbortSignal): Promise<void> {
+  async #make(trouble: Trouble, { dataDirectory, smallDisk }: Victims, ended: AbortSignal): Promise<void> {
     switch (trouble.kind) {
       case 'store':
         this.#storeFault = { fault: faults[trouble.fault], left: trouble.requestCount };
@@ -113,7 +137,7 @@ export class ChaosSite implements AsyncDisposable {
       case 'kill-postgres':
         return await this.#inTurn('postgres', () => this.#killPostgres(dataDirectory, ended));
       case 'fill-disk':
-        return await this.#fillDisk(trouble.forMs, ended);
+        return smallDisk === undefined ? undefined : await fillAndFree(smallDisk, trouble.forMs, ended);
       default:
         return await this.#inTurn(trouble.who, () => this.#end(trouble));
     }
@@ -137,9 +161,19 @@ export class ChaosSite implements AsyncDisposable {
   async #end(trouble: Extract<Trouble, { who: Mortal }>): Promise<void> {
     if (trouble.who === 'temporal') return await this.#restartTemporal(trouble.awayMs);
     const { who } = trouble;
-    await (trouble.kind === 'stop' ? this.scene.stop(who) : this.scene.kill(who));
+    await (trouble.kind === 'stop' || trouble.kind === 'upgrade' ? this.scene.stop(who) : this.scene.kill(who));
     if (trouble.kind !== 'clock') await delay(trouble.awayMs);
-    await this.scene.start(who, trouble.kind === 'clock' ? { NODE_OPTIONS: shiftedClock(trouble.shiftMs) } : {});
+    if (trouble.kind === 'upgrade') return await this.#startLaterVersion(who);
+    await this.scene.start(who, trouble.kind === 'clock' ? { NODE_OPTIONS: shiftedClock(trouble.shiftMs) } : {}, this.#programs.get(who));
+  }
+
+  async #startLaterVersion(who: 'worker' | 'agent'): Promise<void> {
+    this.#upgrades += 1;
+    const { version, program } = await installLaterVersion(this.#directory, this.#upgrades);
+    this.#programs.set(who, program);
+    await this.scene.start(who, {}, program);
+    if (!(await this.scene.logOf(who)).includes(`walkback ${who} is ready, version ${version}`))
+      throw new Error(`the ${who} was to come back as version ${version}, and does not say so`);
   }
 
   async #restartTemporal(awayMs: number): Promise<void> {
@@ -149,20 +183,14 @@ export class ChaosSite implements AsyncDisposable {
     await delay(awayMs);
     this.#temporal = await startTemporal(this.#directory, Number(this.#temporal.address.split(':')[1]));
   }
+}
 
-  async #fillDisk(forMs: number, ended: AbortSignal): Promise<void> {
-    if (this.smallDisk === undefined) return;
-    const ballast = join(this.smallDisk, 'ballast');
-    const { bavail, bsize } = await statfs(this.smallDisk);
-    const pieces = Math.floor((bavail * bsize) / ballastBytes) + 1;
-    try {
-      for (let piece = 0; piece < pieces && !ended.aborted; piece += 1) {
-        await writeFile(`${ballast}-${piece}`, Buffer.alloc(ballastBytes, piece)).catch(() => undefined);
-      }
-      await delay(forMs, undefined, { signal: ended }).catch(() => undefined);
-    } finally {
-      for (let piece = 0; piece < pieces; piece += 1) await rm(`${ballast}-${piece}`, { force: true });
-    }
+async function fillAndFree(smallDisk: string, forMs: number, ended: AbortSignal): Promise<void> {
+  const free = await fillDisk(smallDisk, () => ended.aborted);
+  try {
+    await delay(forMs, undefined, { signal: ended }).catch(() => undefined);
+  } finally {
+    await free();
   }
 }
 

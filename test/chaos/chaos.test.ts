@@ -1,33 +1,47 @@
-/** A few seeds of `npm run chaos`; two hundred are for the night. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+/** Twenty seeds of `npm run chaos`, some at once; two hundred are for the night. */
+import { afterAll, describe, expect, it } from 'vitest';
+import { smallDisk } from '../harness/small-disk.ts';
+import { ChaosLanes } from './chaos-lanes.ts';
 import { chaosPlan, describePlan } from './chaos-plan.ts';
-import { runPlan } from './chaos-run.ts';
-import { ChaosSite } from './chaos-site.ts';
 
-const seeds = [1, 4, 5];
-const runTimeoutMs = 8 * 60_000;
-let site: ChaosSite;
+const seeds = Array.from({ length: 20 }, (_, index) => index + 1);
+const laneCount = 4;
+/** With the time that a run waits for a free lane. */
+const runTimeoutMs = 12 * 60_000;
+const disk = smallDisk('chaos');
+const lanes = new ChaosLanes(laneCount, { smallDisk: disk.path });
 
-beforeAll(async () => {
-  site = await ChaosSite.open();
-});
-afterAll(async () => site[Symbol.asyncDispose]());
+afterAll(async () => lanes[Symbol.asyncDispose]());
 
 describe('a restore while things die', () => {
-  it.each(seeds.map((seed) => ({ seed, plan: describePlan(chaosPlan(seed, { withSmallDisk: false })) })))(
+  it.concurrent.each(seeds.map((seed) => ({ seed, plan: describePlan(chaosPlan(seed)) })))(
     'ends with the exact rows, or fails clearly and promotes nothing: seed $seed, $plan',
     async ({ seed }) => {
-      const verdict = await runPlan(site, chaosPlan(seed, { withSmallDisk: false }));
+      const verdict = await lanes.run(chaosPlan(seed));
       expect(['landed', 'failed-clearly']).toContain(verdict.kind);
     },
     runTimeoutMs,
   );
+
+  it('fills a disk that is really full, where a small one can be mounted', ({ skip }) => {
+    skip(disk.path === undefined, disk.why);
+    const troubles = seeds.flatMap((seed) => chaosPlan(seed).duringRestore.map(({ trouble }) => trouble.kind));
+    expect(troubles).toContain('fill-disk');
+  });
 });
 
 describe('chaosPlan', () => {
   it('is the same for the same seed, and another one for another', () => {
-    const plans = [5, 5, 6].map((seed) => JSON.stringify({ ...chaosPlan(seed, { withSmallDisk: true }), seed: 0 }));
+    const plans = [5, 5, 6].map((seed) => JSON.stringify({ ...chaosPlan(seed), seed: 0 }));
     expect(plans[0]).toBe(plans[1]);
     expect(plans[0]).not.toBe(plans[2]);
+  });
+
+  it('lets each kind of death come within the seeds of npm test', () => {
+    const plans = seeds.map((seed) => chaosPlan(seed));
+    const kinds = plans.flatMap(({ duringBackup, duringRestore }) =>
+      [...duringBackup, ...duringRestore].map(({ trouble }) => trouble.kind),
+    );
+    expect(new Set(kinds)).toEqual(new Set(['kill', 'stop', 'kill-postgres', 'store', 'clock', 'upgrade', 'fill-disk']));
   });
 });
