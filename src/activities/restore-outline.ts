@@ -1,6 +1,7 @@
 /** What the archive alone tells of a restore before it is done. Reads, and claims nothing. */
 import { listBaseBackups } from '../archive/catalog.ts';
 import { withWholeChains } from '../archive/chain-listing.ts';
+import { newestReports } from '../archive/landing-reports.ts';
 import { walPrefix } from '../archive/layout.ts';
 import { readArchiveWindow } from '../archive/read-window.ts';
 import { listRemovalMarks } from '../archive/restore-claims.ts';
@@ -12,6 +13,7 @@ import { found, type PlanCheck, type PlanCheckName, refused } from '../domain/pl
 import { estimateRestore, nearestInstants, segmentOfView, segmentsToTarget, walCheck, whyThisBackup } from '../domain/plan-outline.ts';
 import type { PlannedBackup, PlannedWal, RestoreOutline } from '../domain/plan-report.ts';
 import { type RecoveryPlan, segmentCountOf } from '../domain/recovery-plan.ts';
+import { measuredRates, measuredRestoresMaximum } from '../domain/restore-rates.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { type ControlDependencies, walArchiveOf } from './dependencies.ts';
@@ -47,7 +49,10 @@ export async function outlineRestore(
     const wal = await describeWal(look, plan);
     const walBytes = (wal.segmentsToTarget ?? wal.segmentCount) * plan.walSegmentBytes;
     const { storedBytes: backupStoredBytes, restoredBytes: backupRestoredBytes } = backup;
-    const estimate = estimateRestore({ backupStoredBytes, backupRestoredBytes, walStoredBytes: wal.storedBytes, walBytes });
+    const estimate = estimateRestore(
+      { backupStoredBytes, backupRestoredBytes, walStoredBytes: wal.storedBytes, walBytes },
+      measuredRates(await newestReports(store, dependencies.openStore, { limit: measuredRestoresMaximum, signal }), plan.walSegmentBytes),
+    );
     const reach = walCheck(plan, request);
     const checks = [prefix, found('base-backup', plan.givenUp === undefined ? 'ok' : 'warning', backup.why), reach];
     // What the plan reaches, or the source will bring, can be restored whatever the archive's newest segments say.

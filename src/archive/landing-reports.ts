@@ -1,4 +1,5 @@
 /** Landing reports in the archives of restored clusters, and the records of children in those of their parents. */
+import { WalkbackError } from '../domain/errors.ts';
 import type { LandingReport } from '../domain/landing-report.ts';
 import type { ChildRecord } from '../domain/lineage.ts';
 import { type ObjectStore, readObject } from '../storage/object-store.ts';
@@ -71,6 +72,30 @@ export async function readChildren(store: ObjectStore, { signal }: SignalOption 
     if (child !== undefined) children.push(child);
   }
   return children.toSorted((a, b) => (a.restoredAt < b.restoredAt ? -1 : 1));
+}
+
+/** Landing reports of what was restored from the cluster of the archive, the newest first, as far as they are there and can be read. */
+export async function newestReports(
+  store: ObjectStore,
+  openStore: (url: string) => ObjectStore,
+  { limit, signal }: SignalOption & { readonly limit: number },
+): Promise<LandingReport[]> {
+  const readable = async <T>(read: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await read();
+    } catch (error) {
+      // A record or an archive that is gone, closed to us or damaged tells nothing, and nothing depends on it.
+      if (!(error instanceof WalkbackError) || signal?.aborted === true) throw error;
+      return undefined;
+    }
+  };
+  const children = (await readable(() => readChildren(store, { signal }))) ?? [];
+  const reports: LandingReport[] = [];
+  for (const { archive, restoreId } of children.toReversed().slice(0, limit)) {
+    const report = await readable(() => readLandingReport(openStore(archive), restoreId, { signal }));
+    if (report !== undefined) reports.push(report);
+  }
+  return reports;
 }
 
 function parseChild(text: string): ChildRecord {

@@ -2,6 +2,7 @@
 import { formatInstant, parseInstant } from '../domain/instant.ts';
 import { errorOfChecks, type PlanCheck } from '../domain/plan-check.ts';
 import type { PlannedWal, PlanReport } from '../domain/plan-report.ts';
+import type { Rate } from '../domain/restore-rates.ts';
 import { describeTarget } from '../domain/recovery-target.ts';
 import { errorDocument, formatBytes, formatDuration, type Output, renderTable } from './output.ts';
 
@@ -64,7 +65,16 @@ function estimateRows({ estimate }: PlanReport): (readonly [string, string])[] {
   if (estimate === null) return [];
   const { totalMilliseconds, fetchMilliseconds, replayMilliseconds, fetchBytes, replayBytes } = estimate;
   const parts = `${formatBytes(fetchBytes)} fetched in ${formatDuration(fetchMilliseconds)}, ${formatBytes(replayBytes)} replayed in ${formatDuration(replayMilliseconds)}`;
-  return [['estimate', `about ${formatDuration(totalMilliseconds)}, by assumed rates: ${parts}`]];
+  return [
+    ['estimate', `about ${formatDuration(totalMilliseconds)}: ${parts}`],
+    ['rates', `fetch ${rateText(estimate.rates.fetch)}; replay ${rateText(estimate.rates.replay)}`],
+  ];
+}
+
+function rateText({ bytesPerSecond, restores }: Rate): string {
+  const origin =
+    restores === 0 ? 'assumed' : restores === 1 ? 'measured in an earlier restore' : `the median of ${restores} earlier restores`;
+  return `${formatBytes(bytesPerSecond)}/s, ${origin}`;
 }
 
 function windowRows({ window }: PlanReport): (readonly [string, string])[] {

@@ -7,6 +7,7 @@ import { found, type PlanCheck } from './plan-check.ts';
 import type { NearestInstants, RestoreEstimate } from './plan-report.ts';
 import { lastSegmentOf, type RecoveryPlan, segmentCountOf } from './recovery-plan.ts';
 import { commitStampMarginMs, describeTarget, type RecoveryTarget } from './recovery-target.ts';
+import type { MeasuredRates, Rate } from './restore-rates.ts';
 import type { CompleteRestoreRequest } from './restore-request.ts';
 import { parseWalSegmentName, segmentNumberAt, segmentNumberBefore, walSegmentName, type WalSegmentName } from './wal-segment.ts';
 
@@ -29,17 +30,19 @@ export interface PlannedBytes {
   readonly walBytes: number;
 }
 
-/** Time by assumed rates. */
-export function estimateRestore(bytes: PlannedBytes): RestoreEstimate {
+/** Time by the rates that earlier restores of the cluster had, and by assumed ones where there are none. */
+export function estimateRestore(bytes: PlannedBytes, measured: MeasuredRates): RestoreEstimate {
   const ms = (count: number, perSecond: number) => Math.round((count / perSecond) * 1000);
   const { backupStoredBytes, backupRestoredBytes, walStoredBytes, walBytes } = bytes;
-  const fetchMilliseconds = Math.max(
-    ms(backupStoredBytes, assumedFetchBytesPerSecond),
-    ms(backupRestoredBytes, assumedWriteBytesPerSecond),
-  );
-  // WAL is fetched ahead of its replay.
-  const replayMilliseconds = Math.max(ms(walStoredBytes, assumedFetchBytesPerSecond), ms(walBytes, assumedReplayBytesPerSecond));
+  const { fetch = assumed(assumedFetchBytesPerSecond), replay = assumed(assumedReplayBytesPerSecond) } = measured;
+  // A measured fetch has written its files; of an assumed one the disk may be slower than the network.
+  const writeMilliseconds = fetch.restores > 0 ? 0 : ms(backupRestoredBytes, assumedWriteBytesPerSecond);
+  const fetchMilliseconds = Math.max(ms(backupStoredBytes, fetch.bytesPerSecond), writeMilliseconds);
+  // WAL is fetched ahead of its replay: a measured replay has waited for it.
+  const walFetchMilliseconds = replay.restores > 0 ? 0 : ms(walStoredBytes, assumedFetchBytesPerSecond);
+  const replayMilliseconds = Math.max(walFetchMilliseconds, ms(walBytes, replay.bytesPerSecond));
   return {
+    rates: { fetch, replay },
     fetchBytes: backupStoredBytes + walStoredBytes,
     replayBytes: walBytes,
     fetchMilliseconds,
@@ -47,6 +50,10 @@ export function estimateRestore(bytes: PlannedBytes): RestoreEstimate {
     otherMilliseconds: assumedOtherMs,
     totalMilliseconds: fetchMilliseconds + replayMilliseconds + assumedOtherMs,
   };
+}
+
+function assumed(bytesPerSecond: number): Rate {
+  return { bytesPerSecond, restores: 0 };
 }
 
 /** Why a plan begins with its backup. */

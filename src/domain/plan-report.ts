@@ -5,6 +5,7 @@ import type { Instant } from './instant.ts';
 import type { PlanCheck } from './plan-check.ts';
 import type { WalRange } from './recovery-plan.ts';
 import type { RecoveryTarget } from './recovery-target.ts';
+import type { Rate } from './restore-rates.ts';
 import type { CompleteRestoreRequest } from './restore-request.ts';
 
 /** The base backup that a restore would begin with. */
@@ -39,7 +40,7 @@ export interface PlannedWal {
   readonly storedBytes: number;
 }
 
-/** How long it may take. An estimate: the rates are assumed, not measured on this network and this disk. */
+/** How long it may take: an estimate, by what restores of the cluster took before, or by assumed rates. */
 export interface RestoreEstimate {
   /** What travels: base backup and WAL as they are stored. */
   readonly fetchBytes: number;
@@ -49,6 +50,8 @@ export interface RestoreEstimate {
   readonly replayMilliseconds: number;
   readonly otherMilliseconds: number;
   readonly totalMilliseconds: number;
+  /** By which fetching and replaying were estimated. */
+  readonly rates: { readonly fetch: Rate; readonly replay: Rate };
 }
 
 /** The restorable instants around a target that cannot be restored. */

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { type FamilySearch, findLandingReport, readLineage } from '../../src/archive/family.ts';
-import { landingReportKey } from '../../src/archive/layout.ts';
-import { childOf, putChild, putLandingReport } from '../../src/archive/landing-reports.ts';
+import { childKey, landingReportKey } from '../../src/archive/layout.ts';
+import { childOf, newestReports, putChild, putLandingReport } from '../../src/archive/landing-reports.ts';
 import type { LandingReport } from '../../src/domain/landing-report.ts';
 import type { FamilyMember } from '../../src/domain/lineage.ts';
 import { openObjectStore } from '../../src/storage/open-object-store.ts';
@@ -116,5 +116,26 @@ describe('findLandingReport', () => {
     const store = openObjectStore(urlOf(place, 'shop'), {});
     await store.put(landingReportKey('restore/db1/srv/a'), Buffer.from('{}'));
     await expect(findLandingReport(searchIn(place, ['shop']), 'restore/db1/srv/a')).rejects.toMatchObject({ code: 'OBJECT_DAMAGED' });
+  });
+});
+
+describe('newestReports', () => {
+  it('newestReports gives those of the newest children, whatever cannot be read', async () => {
+    await using place = await temporaryDirectory();
+    for (const [name, day] of [
+      ['one', 1],
+      ['two', 2],
+      ['three', 3],
+      ['four', 4],
+    ] as const)
+      await restored(place, { name, parent: 'shop', restoredAt: `2026-11-0${day}T12:00:00.000Z` });
+    const [shop, { openStore }] = [openObjectStore(urlOf(place, 'shop'), {}), searchIn(place, ['shop'])];
+    const namesOf = async (limit: number) => (await newestReports(shop, openStore, { limit })).map(({ name }) => name);
+    expect(await namesOf(3)).toEqual(['four', 'three', 'two']);
+    await openObjectStore(urlOf(place, 'three'), {}).put(landingReportKey('restore/db1/srv/three'), Buffer.from('{'));
+    await openObjectStore(urlOf(place, 'two'), {}).delete([landingReportKey('restore/db1/srv/two')]);
+    expect(await namesOf(4)).toEqual(['four', 'one']);
+    await shop.put(childKey('four'), Buffer.from('{'));
+    expect(await namesOf(4)).toEqual([]);
   });
 });

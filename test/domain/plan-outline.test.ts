@@ -163,6 +163,25 @@ describe('nearestInstants', () => {
 });
 
 describe('estimateRestore', () => {
+  const unmeasured = { fetch: undefined, replay: undefined };
+
+  it('estimateRestore goes by what earlier restores took, where they tell it, and says which', () => {
+    const bytes = {
+      backupStoredBytes: 200 * mebibyte,
+      backupRestoredBytes: 9000 * mebibyte,
+      walStoredBytes: 10 * mebibyte,
+      walBytes: 640 * mebibyte,
+    };
+    const fetch = { bytesPerSecond: 20 * mebibyte, restores: 3 };
+    expect(estimateRestore(bytes, { fetch, replay: undefined })).toMatchObject({
+      fetchMilliseconds: 10_000,
+      replayMilliseconds: 10_000,
+      rates: { fetch, replay: { restores: 0 } },
+    });
+    const replay = { bytesPerSecond: 160 * mebibyte, restores: 1 };
+    expect(estimateRestore(bytes, { fetch, replay })).toMatchObject({ replayMilliseconds: 4000, rates: { fetch, replay } });
+  });
+
   it('estimateRestore counts what travels and what is replayed, by the slower of network and disk', () => {
     const bytes = {
       backupStoredBytes: 200 * mebibyte,
@@ -170,14 +189,16 @@ describe('estimateRestore', () => {
       walStoredBytes: 100 * mebibyte,
       walBytes: 640 * mebibyte,
     };
-    expect(estimateRestore(bytes)).toEqual({
+    const assumed = (mebibytes: number) => ({ bytesPerSecond: mebibytes * mebibyte, restores: 0 });
+    expect(estimateRestore(bytes, unmeasured)).toEqual({
       fetchBytes: 300 * mebibyte,
       replayBytes: 640 * mebibyte,
       fetchMilliseconds: 5000,
       replayMilliseconds: 10_000,
       otherMilliseconds: 5000,
       totalMilliseconds: 20_000,
+      rates: { fetch: assumed(100), replay: assumed(64) },
     });
-    expect(estimateRestore({ ...bytes, backupStoredBytes: 900 * mebibyte }).fetchMilliseconds).toBe(9000);
+    expect(estimateRestore({ ...bytes, backupStoredBytes: 900 * mebibyte }, unmeasured).fetchMilliseconds).toBe(9000);
   });
 });

@@ -52,6 +52,8 @@ describe('a restore without Temporal', () => {
     const { plan } = documentOf(outcome) as { plan: PlanReport };
     expect(plan).toMatchObject({ isPossible: true, host: 'demo-host', wal: { ranges: [{ timeline: 1 }] } });
     expect(plan.checks.map(({ name }) => name)).toEqual(expect.arrayContaining(['archive', 'base-backup', 'wal', 'port', 'disk']));
+    // The restore before this one tells how fast this host replays.
+    expect(plan.estimate?.rates.replay.restores).toBeGreaterThan(0);
     expect(existsSync(direct.directoryOf('direct-planned'))).toBe(false);
     const tooEarly = await runCli(scene.site, await direct.argumentsOf('direct-planned', '2020-01-01T00:00:00Z', ['--plan']));
     expect(errorCodeOf(tooEarly)).toBe('NO_BACKUP_BEFORE_TARGET');

@@ -102,7 +102,8 @@ describe('walkback restore --plan', () => {
     for (const line of [
       /^plan +shop as looked-at, on demo-host/m,
       /^base backup +base_/m,
-      /^estimate +about .*by assumed rates/m,
+      /^estimate +about .* replayed in /m,
+      /^rates +fetch 100\.0 \w+\/s, assumed; replay 64\.0 \w+\/s, assumed$/m,
       /^port +ok +Port \d+ is free\.$/m,
     ])
       expect(stdout).toMatch(line);
