@@ -9,11 +9,13 @@ import { findContestants } from './contestants.ts';
 import { type BenchOptions, parseOptions } from './options.ts';
 import { measureGrowth } from './growth/growth.ts';
 import { renderGrowth } from './report/growth-table.ts';
+import { measureRecoverySettings } from './recovery/recovery-settings.ts';
 import { renderTable } from './report/markdown.ts';
+import { renderSettings } from './report/settings-table.ts';
 import { renderPlot } from './report/plot.ts';
 import { type FigureResult, ratiosOf } from './results.ts';
 import { runFigures } from './run-figures.ts';
-import { startBenchSite } from './site/bench-site.ts';
+import { type BenchSite, startBenchSite } from './site/bench-site.ts';
 
 const startedMs = performance.now();
 
@@ -27,11 +29,17 @@ async function main(options: BenchOptions): Promise<void> {
   await using site = await startBenchSite({ sizeMib: options.sizeMib, signal });
   say(`S3 server: ${site.s3.name}; PostgreSQL ${site.demo.installation.major}`);
   await using contestants = await findContestants(site, say);
+  if (options.recoverySettings) return await reportRecoverySettings(site, options, signal);
   const results = await runFigures({ site, contestants, options, say, signal });
   const table = renderTable(results, { options, s3: site.s3.name, postgres: site.demo.installation.major });
   if (options.results !== undefined) await writeResults(options.results, table, results);
   if (options.json) process.stdout.write(`${JSON.stringify({ ratios: results.flatMap(ratiosOf) }, undefined, 2)}\n`);
   else process.stdout.write(`${table}\n`);
+}
+
+async function reportRecoverySettings(site: BenchSite, options: BenchOptions, signal: AbortSignal): Promise<void> {
+  const results = await measureRecoverySettings(site, options, { say, signal });
+  process.stdout.write(options.json ? `${JSON.stringify({ recoverySettings: results }, undefined, 2)}\n` : `${renderSettings(results)}\n`);
 }
 
 /** Before anything is measured: as root, the bench runs as another user, who may not write everywhere. */

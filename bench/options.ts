@@ -14,6 +14,8 @@ export interface BenchOptions {
   readonly results: string | undefined;
   /** Time, memory and requests by size, in place of the figures. */
   readonly growth: boolean;
+  /** Replay under settings that count only while recovering, in place of the figures. */
+  readonly recoverySettings: boolean;
   readonly sparseGib: number;
   readonly tinyFiles: number;
   readonly capSeconds: number;
@@ -39,6 +41,11 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
     .option(
       '--growth',
       'in place of the figures: time, memory and S3 requests of 1, 4 and 16 sixteenths of the size, and of odd shapes',
+      false,
+    )
+    .option(
+      '--recovery-settings',
+      "in place of the figures: the same WAL replayed under PostgreSQL's own settings, and under others",
       false,
     )
     .option('--sparse-gib <size>', 'growth: size of a relation of empty pages', wholeNumber(1, sizeMaximumMib), 300)

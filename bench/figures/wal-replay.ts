@@ -55,7 +55,7 @@ async function replay(stage: StageWithWal, peer: Peer): Promise<Measurement> {
 }
 
 /** PostgreSQL itself says how long redo took (xlogrecovery.c, "redo done at"): from its first record to its last, restore_command included. */
-async function untilRedone(logFile: string): Promise<number> {
+export async function untilRedone(logFile: string): Promise<number> {
   for (const giveUpAtMs = Date.now() + replayTimeoutMs; Date.now() < giveUpAtMs; await delay(pollMs)) {
     const text = await readFile(logFile, 'utf8').catch(() => '');
     const elapsed = /redo done at .*elapsed: ([\d.]+) s/.exec(text)?.[1];

@@ -121,8 +121,8 @@ export class BenchSource {
     return row.pid;
   }
 
-  /** Writes so many complete segments of the kind of WAL that an OLTP system writes. `since` is the first segment of the oldest base backup. */
-  async writeWal(segments: number, since: string): Promise<BenchWal> {
+  /** Writes so many complete segments of the kind of WAL that an OLTP system writes. `since` is the first segment of the oldest base backup; checkpoints come only every so many segments, if at all. */
+  async writeWal(segments: number, since: string, options: { readonly checkpointEvery?: number } = {}): Promise<BenchWal> {
     await using connection = await this.connect();
     await connection.query('SELECT pg_switch_wal()');
     await connection.query('CHECKPOINT');
@@ -133,7 +133,9 @@ export class BenchSource {
     while (names.length < segments) {
       await writeLittle(connection);
       const name = await currentSegment(connection);
-      if (name !== names.at(-1)) names.push(name);
+      if (name === names.at(-1)) continue;
+      names.push(name);
+      if (options.checkpointEvery !== undefined && names.length % options.checkpointEvery === 0) await connection.query('CHECKPOINT');
     }
     const [row] = await connection.query<{ now: string }>('SELECT clock_timestamp()::text AS now, pg_sleep(1.1)');
     await connection.query(`INSERT INTO marks VALUES ('after the target')`);

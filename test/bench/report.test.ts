@@ -42,6 +42,7 @@ describe('the report of the bench', () => {
       json: false,
       results: undefined,
       growth: false,
+      recoverySettings: false,
       sparseGib: 1,
       tinyFiles: 1,
       capSeconds: 1,
