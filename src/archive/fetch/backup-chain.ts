@@ -70,7 +70,12 @@ async function readLevel(reader: ChainReader, backup: string, above: BackupLevel
   const manifest = await readManifest(store, backup, signal);
   const list = await readList(reader, { backup, sentinel, manifest, above });
   if (list === undefined && sentinel.delta !== undefined) throw withoutList(backup);
-  const tars = await listStoredTars(store, { backup, manifest, signal });
+  const tars = await listStoredTars(store, {
+    backup,
+    manifest,
+    named: [...(list?.tars.keys() ?? [])].filter((name) => name !== ''),
+    signal,
+  });
   return { backup, sentinel, list, tars: neededTars(tars, { backup, list, above }) };
 }
 

@@ -1,6 +1,7 @@
 /** The tars of a base backup, as the store lists them and as our manifest says they must be. */
 import { WalkbackError } from '../../domain/errors.ts';
 import type { ObjectInfo, ObjectStore } from '../../storage/object-store.ts';
+import { asStored } from '../listed-objects.ts';
 import { parseManifest, type StoredObject } from '../documents/manifest.ts';
 import { damaged, readDocument } from '../documents/stored-document.ts';
 import { manifestKey, tarKind, tarPartitionsPrefix } from '../layout.ts';
@@ -33,19 +34,29 @@ export async function readManifest(store: ObjectStore, backup: string, signal: A
   return await readDocument(store, manifestKey(backup), { parse: parseManifest, signal });
 }
 
-/** @throws WalkbackError OBJECT_DAMAGED naming a tar that is missing, is of another size than it was written with, or does not belong */
+/**
+ * @param options.named tars that the backup's file list names
+ * @throws WalkbackError OBJECT_DAMAGED naming a tar that is missing, is of another size than it was written with, or does not belong
+ */
 export async function listStoredTars(
   store: ObjectStore,
-  options: { readonly backup: string; readonly manifest: Manifest; readonly signal: AbortSignal },
+  options: { readonly backup: string; readonly manifest: Manifest; readonly named: Iterable<string>; readonly signal: AbortSignal },
 ): Promise<StoredTars> {
-  const { backup, manifest, signal } = options;
+  const { backup, manifest, named, signal } = options;
   const prefix = tarPartitionsPrefix(backup);
-  const tars: StoredTar[] = [];
+  const infos: ObjectInfo[] = [];
   for await (const info of store.list(prefix, { shallow: true, signal })) {
-    if (info.key === prefix) continue;
-    tars.push({ info, fileName: info.key.slice(prefix.length), expected: manifest?.get(info.key) });
-    if (tars.length > maximumTars) throw new WalkbackError('ARCHIVE_FORMAT_UNSUPPORTED', `${backup} has more than ${maximumTars} tars.`);
+    if (info.key !== prefix) infos.push(info);
+    if (infos.length > maximumTars) throw new WalkbackError('ARCHIVE_FORMAT_UNSUPPORTED', `${backup} has more than ${maximumTars} tars.`);
   }
+  const sizes = new Map<string, number | undefined>([...named].map((name) => [`${prefix}${name}`, undefined]));
+  for (const { key, sizeBytes } of manifest?.values() ?? []) if (key.startsWith(prefix)) sizes.set(key, sizeBytes);
+  const stored = await asStored(store, infos, { expected: { sizes, mayHave: () => manifest === undefined }, signal });
+  const tars: readonly StoredTar[] = stored.map((info) => ({
+    info,
+    fileName: info.key.slice(prefix.length),
+    expected: manifest?.get(info.key),
+  }));
   if (manifest !== undefined) assertAsWritten(tars, manifest, prefix);
   const ofKind = (kind: ReturnType<typeof tarKind>): StoredTar[] => tars.filter(({ fileName }) => tarKind(fileName) === kind);
   const onlyOf = (kind: ReturnType<typeof tarKind>): StoredTar | undefined => {

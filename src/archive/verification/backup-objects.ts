@@ -7,6 +7,7 @@ import type { ObjectStore } from '../../storage/object-store.ts';
 import type { BackupFolder } from '../backup-folders.ts';
 import { parseManifest, type StoredObject } from '../documents/manifest.ts';
 import { readDocument } from '../documents/stored-document.ts';
+import { asStored } from '../listed-objects.ts';
 import { manifestKey, sentinelKey, tarKind, tarPartitionsPrefix, walEOffsetOfBackupName } from '../layout.ts';
 import { parseSentinel } from '../sentinel.ts';
 
@@ -24,7 +25,10 @@ export async function checkBackupObjects(store: ObjectStore, folder: BackupFolde
   const { backup } = folder;
   try {
     const expected = await readDocument(store, manifestKey(backup), { parse: parseManifest, signal });
-    const findings = expected === undefined ? unrecordedFindings(folder) : recordedFindings(folder, expected);
+    const findings =
+      expected === undefined
+        ? unrecordedFindings(folder)
+        : recordedFindings(await asFolderIs(store, folder, { expected, signal }), expected);
     return { expected, findings };
   } catch (error) {
     if (!(error instanceof WalkbackError) || error.code !== 'OBJECT_DAMAGED') throw error;
@@ -34,7 +38,13 @@ export async function checkBackupObjects(store: ObjectStore, folder: BackupFolde
 
 /** What a backup's objects must be; undefined without a manifest that can be read. */
 export async function readExpected(store: ObjectStore, backup: string, signal: AbortSignal): Promise<Expected> {
-  return (await checkBackupObjects(store, { backup, objects: [] }, signal)).expected;
+  try {
+    return await readDocument(store, manifestKey(backup), { parse: parseManifest, signal });
+  } catch (error) {
+    // That it is damaged is said where the backup is checked.
+    if (!(error instanceof WalkbackError) || error.code !== 'OBJECT_DAMAGED') throw error;
+    return undefined;
+  }
 }
 
 /** Are all ancestors of a delta there, and are they what it was made from? */
@@ -60,6 +70,18 @@ export async function checkChain(
   const parent = known.get(backup.deltaFrom);
   if (sentinel?.delta === undefined || parent === undefined || sentinel.delta.startLsn === parseLsn(parent.startLsn)) return [];
   return broken(`its parent ${parent.name} starts at ${parent.startLsn}, which is not where the delta was taken from`);
+}
+
+/** The folder, where its listing may lag behind. */
+async function asFolderIs(
+  store: ObjectStore,
+  { backup, objects }: BackupFolder,
+  { expected, signal }: { readonly expected: ReadonlyMap<string, StoredObject>; readonly signal: AbortSignal },
+): Promise<BackupFolder> {
+  const sizes = new Map([...expected.values()].map(({ key, sizeBytes }) => [key, sizeBytes]));
+  const tars = tarPartitionsPrefix(backup);
+  const mayHave = (key: string): boolean => !key.startsWith(tars);
+  return { backup, objects: await asStored(store, objects, { expected: { sizes, mayHave }, signal }) };
 }
 
 function recordedFindings({ backup, objects }: BackupFolder, expected: ReadonlyMap<string, StoredObject>): Finding[] {

@@ -1,6 +1,6 @@
 /** Listings, both versions. */
 import { compareKeys } from '../../storage/object-key.ts';
-import type { BucketFiles } from './bucket-files.ts';
+import type { StoredObject } from './bucket-files.ts';
 import { xmlAnswer } from './s3-answer.ts';
 import type { S3Answer } from './s3-answer.ts';
 import { S3Error } from './s3-error.ts';
@@ -9,6 +9,13 @@ import type { XmlElements } from './xml.ts';
 
 /** S3 gives no more in one answer. */
 const pageMaximumCount = 1000;
+
+/** What a listing shows: the bucket, or how it was a while ago. */
+export interface ListedObjects {
+  /** In the order of their UTF-8 bytes. */
+  keys(): readonly string[];
+  get(key: string): Pick<StoredObject, 'sizeBytes' | 'etag' | 'lastModified' | 'headers'> | undefined;
+}
 
 interface Page {
   readonly keys: readonly string[];
@@ -25,7 +32,7 @@ interface PageQuery {
   readonly maximumCount: number;
 }
 
-export function listObjectsV2(request: S3Request, bucket: BucketFiles): S3Answer {
+export function listObjectsV2(request: S3Request, bucket: ListedObjects): S3Answer {
   const { query } = request;
   const token = query.get('continuation-token');
   const after = token === null ? (query.get('start-after') ?? '') : fromToken(token);
@@ -38,7 +45,7 @@ export function listObjectsV2(request: S3Request, bucket: BucketFiles): S3Answer
   });
 }
 
-export function listObjects(request: S3Request, bucket: BucketFiles): S3Answer {
+export function listObjects(request: S3Request, bucket: ListedObjects): S3Answer {
   const marker = request.query.get('marker') ?? '';
   const page = findPage(bucket, pageQueryOf(request.query, marker));
   const encode = encoderOf(request);
@@ -60,7 +67,7 @@ function pageQueryOf(query: URLSearchParams, after: string): PageQuery {
   };
 }
 
-function findPage(bucket: BucketFiles, { prefix, delimiter, after, maximumCount }: PageQuery): Page {
+function findPage(bucket: ListedObjects, { prefix, delimiter, after, maximumCount }: PageQuery): Page {
   const sorted = bucket.keys();
   const keys: string[] = [];
   const commonPrefixes: string[] = [];
@@ -93,7 +100,7 @@ function firstIndexFrom(sorted: readonly string[], from: string): number {
   return low;
 }
 
-function commonElements(request: S3Request, page: Page, bucket: BucketFiles): XmlElements {
+function commonElements(request: S3Request, page: Page, bucket: ListedObjects): XmlElements {
   const encode = encoderOf(request);
   return {
     Name: request.bucket,
@@ -107,7 +114,7 @@ function commonElements(request: S3Request, page: Page, bucket: BucketFiles): Xm
   };
 }
 
-function contentsOf(bucket: BucketFiles, key: string, encode: (text: string) => string): XmlElements {
+function contentsOf(bucket: ListedObjects, key: string, encode: (text: string) => string): XmlElements {
   const object = bucket.get(key);
   return {
     Key: encode(key),

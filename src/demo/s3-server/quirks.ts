@@ -1,5 +1,6 @@
 /** Ways in which compatible stores differ from S3 for good, not now and then: what a fault is to one request, a quirk is to the store. */
 import type { IncomingHttpHeaders } from 'node:http';
+import type { ListedObjects } from './list-operations.ts';
 import { S3Error } from './s3-error.ts';
 import type { S3Request } from './s3-request.ts';
 
@@ -13,6 +14,8 @@ export interface S3Quirks {
   readonly deletes?: 'content-md5';
   /** The delimiter of a listing: not looked at, or answered with 501. */
   readonly delimiter?: 'ignored' | 'refused';
+  /** Consistent only eventually: listings show this in place of what there is. Undefined: they show what there is. */
+  readonly listings?: () => ListedObjects | undefined;
   /** Range: not looked at, the whole object comes. */
   readonly ranges?: 'ignored';
   /** x-amz-meta-*: lost. */
