@@ -61,8 +61,8 @@ export function createRestoreActivities(dependencies: HostDependencies): Restore
       runActivity(async (step) => {
         const { restoreId, runId, name } = job;
         const marker = { restoreId, runId, name, createdAt: new Date().toISOString(), phase: 'created' } as const;
-        return await dependencies.leases.run(job.dataDirectory, step, async () => {
-          const placed = await createDataDirectory(job.dataDirectory, marker);
+        return await dependencies.leases.run(job.dataDirectory, step, async (signal) => {
+          const placed = await roomFor(job, { ...step, signal }, () => createDataDirectory(job.dataDirectory, marker));
           if (placed.phase !== 'abandoned') return null;
           throw new WalkbackError(
             'DATA_DIRECTORY_NOT_EMPTY',
@@ -82,8 +82,8 @@ export function createRestoreActivities(dependencies: HostDependencies): Restore
     fetchBaseBackup: (job) => runActivity((step) => fetch(dependencies, job, step)),
     configureRecovery: ({ job, dropTarget, startNumber }) =>
       runActivity((step) =>
-        dependencies.leases.run(job.dataDirectory, step, async () => {
-          await configure(dependencies, job, { dropTarget, startNumber });
+        dependencies.leases.run(job.dataDirectory, step, async (signal) => {
+          await roomFor(job, { ...step, signal }, () => configure(dependencies, job, { dropTarget, startNumber }));
           return null;
         }),
       ),
@@ -186,12 +186,21 @@ async function fetch(
           step.report(progress);
         },
       });
-    const onWait = (freeBytes: number) =>
-      step.report({ ...last, note: `The disk is full, ${freeBytes} bytes are free: waiting for room.` });
-    const fetched = await waitingForRoom(fetchOn, { directory: job.dataDirectory, signal, onWait });
+    const report: ActivityStep['report'] = (progress) => step.report({ ...last, ...progress });
+    const fetched = await roomFor(job, { signal, report }, fetchOn);
     await updateMarker(job.dataDirectory, { phase: 'fetched' });
     return fetched;
   });
+}
+
+/** Does the work again when the disk was full and has room; what it does may be done twice. */
+async function roomFor<T>(
+  { dataDirectory }: RestoreJob,
+  { signal, report }: Pick<ActivityStep, 'signal' | 'report'>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const onWait = (freeBytes: number) => report({ note: `The disk is full, ${freeBytes} bytes are free: waiting for room.` });
+  return await waitingForRoom(work, { directory: dataDirectory, signal, onWait });
 }
 
 async function configure(

@@ -2,6 +2,7 @@
 import { access, chmod, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { WalkbackError } from '../domain/errors.ts';
+import { systemCodeOf } from '../files/system-error.ts';
 import { makeDirectoryDurably, privateDirectoryMode, syncDirectory } from '../files/durable-file.ts';
 import {
   holdsOnlyUnplacedMarker,
@@ -53,7 +54,7 @@ export async function inspectDataDirectory(path: string): Promise<DataDirectoryS
  * Makes the directory and marks it as this restore's. A directory that carries the marker of the same restore is taken as it is, so that the
  * call may be repeated.
  * @returns the marker that is in place
- * @throws WalkbackError DATA_DIRECTORY_NOT_EMPTY, DATA_DIRECTORY_IN_USE, INVALID_REQUEST when the path cannot be made
+ * @throws WalkbackError DATA_DIRECTORY_NOT_EMPTY, DATA_DIRECTORY_IN_USE, NOT_ENOUGH_DISK, INVALID_REQUEST when the path cannot be made
  */
 export async function createDataDirectory(path: string, marker: RestoreMarker): Promise<RestoreMarker> {
   if (!isAbsolute(path)) throw new WalkbackError('INVALID_REQUEST', `The data directory "${path}" is not an absolute path.`);
@@ -65,6 +66,9 @@ export async function createDataDirectory(path: string, marker: RestoreMarker): 
     await chmod(path, privateDirectoryMode);
     if (await placeMarker(path, marker)) return marker;
   } catch (cause) {
+    const code = systemCodeOf(cause);
+    if (code === 'ENOSPC' || code === 'EDQUOT')
+      throw new WalkbackError('NOT_ENOUGH_DISK', `The data directory ${path} cannot be made: ${(cause as Error).message}`, { cause });
     throw new WalkbackError('INVALID_REQUEST', `The data directory ${path} cannot be made: ${(cause as Error).message}`, {
       hint: 'Choose a path that the agent may write to, owned by the user who runs PostgreSQL.',
       cause,

@@ -1,4 +1,5 @@
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { waitingForRoom } from '../../src/archive/fetch/room-wait.ts';
 import { WalkbackError } from '../../src/domain/errors.ts';
@@ -24,6 +25,20 @@ describe('waitingForRoom', () => {
     };
     expect(await waitingForRoom(work, options)).toBe('done');
     expect(waits.length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('looks at the file system of a directory that is not made yet', async () => {
+    const failures = [full()];
+    const work = async (): Promise<string> => {
+      const failure = failures.shift();
+      if (failure !== undefined) throw failure;
+      return 'done';
+    };
+    const frees: number[] = [];
+    const directory = join(tmpdir(), 'not', 'there');
+    const onWait = (free: number) => void frees.push(free);
+    expect(await waitingForRoom(work, { directory, pollIntervalMs: 1, retryAfterMs: 5, signal: never, onWait })).toBe('done');
+    expect(Math.min(...frees)).toBeGreaterThan(0);
   });
 
   it('gives up when its time is up, and at once for every other error and when it is stopped', async () => {

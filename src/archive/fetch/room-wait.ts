@@ -1,11 +1,12 @@
-/** What a fetch does when the disk is full: it waits, and goes on by itself when somebody has made room. */
+/** What a step that writes does when the disk is full: it waits, and goes on by itself when somebody has made room. */
 import { statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
-import { systemCodeOf } from '../../files/system-error.ts';
+import { isAbsent, systemCodeOf } from '../../files/system-error.ts';
 
 export interface RoomWaitOptions {
-  /** On the file system that is full. */
+  /** On the file system that is full, or a path that is to be made there. */
   readonly directory: string;
   /** How long to wait in all. Default a day: time for a person to be there. */
   readonly timeoutMs?: number;
@@ -57,8 +58,13 @@ async function untilRoom(
 }
 
 async function freeBytesOf(directory: string): Promise<number> {
-  const { bavail, bsize } = await statfs(directory);
-  return bavail * bsize;
+  try {
+    const { bavail, bsize } = await statfs(directory);
+    return bavail * bsize;
+  } catch (error) {
+    if (!isAbsent(error) || directory === dirname(directory)) throw error;
+    return await freeBytesOf(dirname(directory));
+  }
 }
 
 function isForWantOfRoom(error: unknown): boolean {

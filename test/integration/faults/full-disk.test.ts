@@ -2,6 +2,7 @@
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { createDataDirectory } from '../../../src/postgres/data-directory.ts';
 import { fillDisk, smallDisk } from '../../harness/small-disk.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
 import { Scene, stepOf } from './scene.ts';
@@ -27,4 +28,20 @@ it('A10: says that it waits when the disk is full, and lands by itself when ther
   const report = await handle.result();
   expect(await scene.rowsOf(report)).toBe(rows);
   expect(stepOf(report, 'fetch-base-backup')?.attempts).toBe(1);
+});
+
+it('says of a data directory that it cannot be made for want of room, and makes it when there is some', async ({ skip }) => {
+  if (disk.path === undefined) return skip(disk.why);
+  const path = join(disk.path, 'not-yet');
+  const marker = {
+    restoreId: 'restore/h/not-yet',
+    runId: 'r',
+    name: 'not-yet',
+    createdAt: '2026-11-22T10:00:00Z',
+    phase: 'created',
+  } as const;
+  const free = await fillDisk(disk.path);
+  await expect(createDataDirectory(path, marker)).rejects.toMatchObject({ code: 'NOT_ENOUGH_DISK' });
+  await free();
+  expect(await createDataDirectory(path, marker)).toEqual(marker);
 });
