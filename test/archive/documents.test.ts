@@ -1,7 +1,9 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { backupManifestBytes, backupManifestDocument, manifestEntry } from '../../src/archive/documents/backup-manifest.ts';
 import { parseExactJson, stringifyExactJson } from '../../src/archive/documents/exact-json.ts';
 import { fileListPiece, filesMetadataDocument, formatNanoseconds, parseTarFileSets } from '../../src/archive/documents/files-metadata.ts';
+import { HeldText } from '../../src/archive/documents/held-text.ts';
 import { sealJson, unsealJson } from '../../src/archive/documents/sealed-json.ts';
 import { type BackupMetadata, parseMetadata, stringifyMetadata } from '../../src/archive/documents/metadata-json.ts';
 import * as layout from '../../src/archive/layout.ts';
@@ -100,6 +102,20 @@ describe('documents', () => {
       'part_003.tar.zst',
       'backup_label.tar.zst',
     ]);
+  });
+
+  it('backupManifestBytes knows the length of a manifest that is made later, piece by piece', () => {
+    const entry = (path: string) => manifestEntry({ path, sizeBytes: 1, changedNs: 0n, checksum: '00000000' });
+    for (const texts of [[], [''], [`${entry('base/größe')},\n${entry('b')}`, '', entry('c')]]) {
+      const pieces = texts.map((text) => new HeldText(text));
+      for (const pgVersion of [160_014, 170_000]) {
+        const facts = { pgVersion, systemIdentifier: '7', timeline: 1, startLsn: '0/5000028', finishLsn: '0/5000100' };
+        const manifest = Buffer.concat([...backupManifestDocument(facts, pieces)]);
+        expect(backupManifestBytes(facts, pieces)).toBe(manifest.length);
+        const { Files } = JSON.parse(manifest.toString()) as { Files: { Path: string }[] };
+        expect(Files.map(({ Path }) => Path)).toEqual(texts.length === 3 ? ['base/größe', 'b', 'c'] : []);
+      }
+    }
   });
 
   it('unsealJson refuses a sealed text with a flipped character, and passes one without a seal', () => {

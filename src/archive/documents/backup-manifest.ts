@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { majorOf } from '../../domain/base-backup.ts';
+import type { HeldText } from './held-text.ts';
 
 /** A file as it lies in the backup. */
 export interface ManifestFile {
@@ -51,23 +52,46 @@ export function manifestEntry({ path, sizeBytes, changedNs, checksum }: Manifest
 }
 
 /** The whole manifest, of pieces that hold entries with `,\n` between them. It ends with the SHA-256 of all that stands before. */
-export function* backupManifestDocument(facts: ManifestFacts, pieces: Iterable<string>): Generator<Buffer> {
+export function* backupManifestDocument(facts: ManifestFacts, pieces: Iterable<HeldText>): Generator<Buffer> {
   const hash = createHash('sha256');
-  const hashed = (text: string): Buffer => {
-    const bytes = Buffer.from(text);
+  for (const bytes of hashedPart(facts, pieces)) {
     hash.update(bytes);
-    return bytes;
-  };
+    yield bytes;
+  }
+  yield checksumLine(hash.digest('hex'));
+}
+
+/** How long the manifest is, without making it. */
+export function backupManifestBytes(facts: ManifestFacts, pieces: Iterable<HeldText>): number {
+  let sizeBytes = checksumLine(createHash('sha256').digest('hex')).length;
+  for (const bytes of hashedPart(facts, [])) sizeBytes += bytes.length;
+  for (const [index, piece] of [...pieces].filter(isNotEmpty).entries()) sizeBytes += separatorAt(index).length + piece.sizeBytes;
+  return sizeBytes;
+}
+
+function* hashedPart(facts: ManifestFacts, pieces: Iterable<HeldText>): Generator<Buffer> {
   const isSecond = majorOf(facts.pgVersion) >= secondVersionMajor;
   const identifier = isSecond ? `"System-Identifier": ${facts.systemIdentifier},\n` : '';
-  yield hashed(`{ "PostgreSQL-Backup-Manifest-Version": ${isSecond ? 2 : 1},\n${identifier}"Files": [`);
-  let separator = '\n';
+  yield Buffer.from(`{ "PostgreSQL-Backup-Manifest-Version": ${isSecond ? 2 : 1},\n${identifier}"Files": [`);
+  let index = 0;
   for (const piece of pieces) {
-    if (piece === '') continue;
-    yield hashed(separator + piece);
-    separator = ',\n';
+    if (!isNotEmpty(piece)) continue;
+    yield separatorAt(index);
+    yield piece.bytes();
+    index += 1;
   }
   const range = `{ "Timeline": ${facts.timeline}, "Start-LSN": "${facts.startLsn}", "End-LSN": "${facts.finishLsn}" }`;
-  yield hashed(`\n],\n"WAL-Ranges": [\n${range}\n],\n`);
-  yield Buffer.from(`"Manifest-Checksum": "${hash.digest('hex')}"}\n`);
+  yield Buffer.from(`\n],\n"WAL-Ranges": [\n${range}\n],\n`);
+}
+
+function separatorAt(index: number): Buffer {
+  return Buffer.from(index === 0 ? '\n' : ',\n');
+}
+
+function isNotEmpty(piece: HeldText): boolean {
+  return piece.sizeBytes > 0;
+}
+
+function checksumLine(sha256: string): Buffer {
+  return Buffer.from(`"Manifest-Checksum": "${sha256}"}\n`);
 }

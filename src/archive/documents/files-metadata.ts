@@ -48,9 +48,10 @@ export function* filesMetadataDocument(
   pieces: readonly FileListPiece[],
   others: { readonly tars: Readonly<Record<string, readonly string[]>>; readonly files?: readonly ListedFile[] },
 ): Generator<Buffer> {
-  const tars = Object.entries(others.tars).map(([tar, members]) => `${JSON.stringify(tar)}:${JSON.stringify(members)}`);
+  const tars = Object.entries(others.tars).map(([tar, members]) => Buffer.from(`${JSON.stringify(tar)}:${JSON.stringify(members)}`));
+  const files = (others.files ?? []).map((file) => Buffer.from(fileEntry(file)));
   yield Buffer.from('{"Files":{');
-  yield* joined(textsOf(pieces, 'files'), (others.files ?? []).map(fileEntry));
+  yield* joined(textsOf(pieces, 'files'), files);
   yield Buffer.from('},"TarFileSets":{');
   yield* joined(textsOf(pieces, 'tarFileSet'), tars);
   yield Buffer.from('}}');
@@ -93,17 +94,17 @@ function fileEntry({ name, changedNs, isIncremented = false, isSkipped = false, 
   return `${JSON.stringify(name)}:{${flags},"MTime":"${formatNanoseconds(changedNs)}",${corrupt}"UpdatesCount":0${ours}}`;
 }
 
-function* textsOf(pieces: readonly FileListPiece[], what: 'files' | 'tarFileSet'): Generator<string> {
-  for (const piece of pieces) yield piece[what]?.text() ?? '';
+function* textsOf(pieces: readonly FileListPiece[], what: 'files' | 'tarFileSet'): Generator<Buffer> {
+  for (const { [what]: text } of pieces) if (text !== undefined && text.sizeBytes > 0) yield text.bytes();
 }
 
-function* joined(...lists: readonly Iterable<string>[]): Generator<Buffer> {
-  let separator = '';
+function* joined(...lists: readonly Iterable<Buffer>[]): Generator<Buffer> {
+  let isFirst = true;
   for (const list of lists) {
     for (const text of list) {
-      if (text === '') continue;
-      yield Buffer.from(separator + text);
-      separator = ',';
+      if (!isFirst) yield Buffer.from(',');
+      isFirst = false;
+      yield text;
     }
   }
 }

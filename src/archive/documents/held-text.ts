@@ -2,15 +2,22 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 
 const fastestLevel = 1;
+/** The least that zlib takes for a piece of output. */
+const chunkMinimumBytes = 64;
 
 export class HeldText {
   readonly #packed: Buffer;
+  /** Of the text in UTF-8. */
+  readonly sizeBytes: number;
 
   constructor(text: string) {
-    this.#packed = deflateRawSync(text, { level: fastestLevel });
+    const bytes = Buffer.from(text);
+    this.sizeBytes = bytes.length;
+    this.#packed = deflateRawSync(bytes, { level: fastestLevel });
   }
 
-  text(): string {
-    return inflateRawSync(this.#packed).toString('utf8');
+  /** The text in UTF-8. Its room is made once: pieces that grow and are joined would be twice as much garbage. */
+  bytes(): Buffer {
+    return inflateRawSync(this.#packed, { chunkSize: Math.max(chunkMinimumBytes, this.sizeBytes + 1) });
   }
 }

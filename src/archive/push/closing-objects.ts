@@ -3,8 +3,9 @@ import type { ObjectStore } from '../../storage/object-store.ts';
 import type { BackupStart, BackupStop } from '../base-backup-push.ts';
 import type { Codec } from '../compression/codec.ts';
 import { none } from '../compression/none.ts';
-import { backupManifestDocument, manifestEntry, type ManifestFile } from '../documents/backup-manifest.ts';
+import { backupManifestBytes, backupManifestDocument, manifestEntry, type ManifestFile } from '../documents/backup-manifest.ts';
 import { filesMetadataDocument } from '../documents/files-metadata.ts';
+import { HeldText } from '../documents/held-text.ts';
 import { type StoredObject, stringifyManifest } from '../documents/manifest.ts';
 import { putDocument } from '../documents/stored-document.ts';
 import {
@@ -22,7 +23,7 @@ import type { ObjectCipher } from '../encryption/cipher.ts';
 import { digestOf, type ManifestChecksum } from './file-digest.ts';
 import { uploadObject } from './object-upload.ts';
 import type { UploadedParts } from './part-upload.ts';
-import { tarOfContents, tarOfStreamed } from './tar-of-contents.ts';
+import { type StreamedContent, tarOfContents, tarOfStreamed } from './tar-of-contents.ts';
 
 /** Where the objects of one backup go. */
 interface Target {
@@ -67,20 +68,20 @@ export class ClosingObjects {
 
   /** The manifest comes last, as it describes the labels too. */
   *#labelTar(closing: Closing): Generator<Buffer> {
-    const document = (): Generator<Buffer> => this.#manifestDocument(closing);
     const contents = labelContents(closing.stop);
-    yield* tarOfStreamed(contents, { [backupManifestMember]: document });
+    yield* tarOfStreamed(contents, { [backupManifestMember]: this.#manifestDocument(closing) });
   }
 
-  #manifestDocument({ parts, control, start, stop }: Closing): Generator<Buffer> {
+  #manifestDocument({ parts, control, start, stop }: Closing): StreamedContent {
     const { manifestChecksum } = this.#target;
     const changedNs = BigInt(Date.parse(stop.finishTime)) * 1_000_000n;
     const contents = { [pgControlMember.slice(1)]: control.content, ...labelContents(stop) };
     const entries = Object.entries(contents).map(([path, content]): ManifestFile => {
       return { path, sizeBytes: content.length, changedNs, checksum: digestOf(content, manifestChecksum) };
     });
-    const last = entries.map(manifestEntry).join(',\n');
-    return backupManifestDocument({ ...start, finishLsn: stop.finishLsn }, textsOf(parts, last));
+    const pieces = [...parts.manifest, new HeldText(entries.map(manifestEntry).join(',\n'))];
+    const facts = { ...start, finishLsn: stop.finishLsn };
+    return { sizeBytes: backupManifestBytes(facts, pieces), chunks: backupManifestDocument(facts, pieces) };
   }
 
   /** JSON documents are never compressed or encrypted. */
@@ -104,9 +105,4 @@ export class ClosingObjects {
 
 function labelContents({ labelFile, tablespaceMap }: BackupStop): Readonly<Record<string, Buffer>> {
   return { [labelMembers.backupLabel]: Buffer.from(labelFile), [labelMembers.tablespaceMap]: Buffer.from(tablespaceMap) };
-}
-
-function* textsOf({ manifest }: UploadedParts, last: string): Generator<string> {
-  for (const piece of manifest) yield piece.text();
-  yield last;
 }

@@ -9,21 +9,25 @@ export function tarOfContents(contents: Readonly<Record<string, Buffer>>): Buffe
   return Buffer.concat([...tarOfStreamed(contents, {})]);
 }
 
-/** The same, followed by contents that are made twice: once to know their size, once to be written. */
+/** A content that is made while it is written. */
+export interface StreamedContent {
+  readonly sizeBytes: number;
+  readonly chunks: Iterable<Buffer>;
+}
+
+/** The same, followed by contents that are made while they are written. */
 export function* tarOfStreamed(
   contents: Readonly<Record<string, Buffer>>,
-  streamed: Readonly<Record<string, () => Iterable<Buffer>>>,
+  streamed: Readonly<Record<string, StreamedContent>>,
 ): Generator<Buffer> {
   for (const [name, content] of Object.entries(contents)) {
     yield tarHeader({ name, type: 'file', mode, sizeBytes: content.length, changedSeconds: 0 });
     yield content;
     yield Buffer.alloc(tarPaddingBytes(content.length));
   }
-  for (const [name, make] of Object.entries(streamed)) {
-    let sizeBytes = 0;
-    for (const chunk of make()) sizeBytes += chunk.length;
+  for (const [name, { sizeBytes, chunks }] of Object.entries(streamed)) {
     yield tarHeader({ name, type: 'file', mode, sizeBytes, changedSeconds: 0 });
-    yield* make();
+    yield* chunks;
     yield Buffer.alloc(tarPaddingBytes(sizeBytes));
   }
   yield tarEnd;
