@@ -74,6 +74,7 @@ async function bringBack(dependencies: HostDependencies, input: BringBackInput, 
     logFile: join(dependencies.stateDirectory, 'log', `${input.cluster}-undo.log`),
     timeoutMs: startTimeoutMs,
     until: 'accepting',
+    asBefore: true,
     signal,
   });
   return { dataDirectory };

@@ -278,6 +278,7 @@ async function restartSource(dependencies: HostDependencies, name: string, step:
     logFile,
     timeoutMs: startTimeoutMs,
     until: 'accepting',
+    asBefore: true,
     signal: step.signal,
   });
   return null;

@@ -1,5 +1,5 @@
 /** Starting and stopping a server (manual, sections 19.3 and 19.5, and pg_ctl). */
-import { open, stat } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -24,6 +24,11 @@ export interface StartServerOptions {
   readonly port?: number;
   /** Over the configuration. Default: the configuration's. */
   readonly socketDirectory?: string;
+  /**
+   * With the options of the start before this one, as `pg_ctl restart` takes them: a server whose configuration lies elsewhere (Debian's
+   * /etc/postgresql) is told so by an option, and does not come up without it. Default false.
+   */
+  readonly asBefore?: boolean;
   /** Runs before each launch, when no process of an earlier server is left to change what it looks at. */
   readonly prepare?: () => Promise<void>;
   /** A start that is aborted leaves no server behind. */
@@ -126,7 +131,7 @@ async function lastLines(path: string): Promise<string[]> {
 }
 
 async function launchAndAwait(options: StartServerOptions): Promise<ServerState> {
-  const launcher = launch(options);
+  const launcher = launch(options, options.asBefore === true ? await optionsBefore(options.dataDirectory) : '');
   let output: string | undefined;
   const ended = launcher.then((result) => {
     output = result.exitCode === 0 ? undefined : (result.all ?? '');
@@ -160,9 +165,23 @@ async function pause(signal: AbortSignal | undefined): Promise<void> {
   await delay(pollIntervalMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
 }
 
-function launch(options: StartServerOptions) {
+/** PostgreSQL writes how it was started: the program, and each argument in double quotes (pg_ctl.c, read_post_opts). */
+async function optionsBefore(dataDirectory: string): Promise<string> {
+  try {
+    const line = await readFile(join(dataDirectory, 'postmaster.opts'), 'utf8');
+    const first = line.indexOf(' "');
+    return first === -1 ? '' : line.slice(first).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
+}
+
+/** @param before options for the server, as a shell takes them */
+function launch(options: StartServerOptions, before: string) {
   const { port, socketDirectory } = options;
   const serverOptions = [
+    ...(before === '' ? [] : [before]),
     ...(port === undefined ? [] : [`-p ${port}`]),
     ...(socketDirectory === undefined ? [] : [`-k ${shellQuote(socketDirectory)}`]),
   ];
