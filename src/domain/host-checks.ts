@@ -34,7 +34,7 @@ export interface DiskFacts {
 const listedNames = 5;
 /** Of shared_buffers, PostgreSQL's own processes and the page cache need about as much again. */
 const comfortableShareOfMemory = 0.5;
-/** shared_buffers while recovering (postgres/recovery-settings.ts) and what comes with it. */
+/** The least shared_buffers while recovering (postgres/recovery-settings.ts), and what comes with it. */
 const recoveryMemoryBytes = 256 * 1024 * 1024;
 
 /** Is there room for the data directory, tablespaces included? */

@@ -8,6 +8,7 @@ import { toPostgresTimestamp } from '../domain/instant.ts';
 import { type RecoveryTarget, type TargetTimeline, xidWithinEpoch } from '../domain/recovery-target.ts';
 import { quoteHbaName, renderConfiguration, type Settings } from './configuration-file.ts';
 import { type ControlData, readControlData } from './control-data.ts';
+import { inspectMachine } from './machine.ts';
 import { makeDirectoryDurably, privateDirectoryMode, syncDirectory, writeFileDurably } from '../files/durable-file.ts';
 import { restoreDirectoryName, restoreDirectoryOf } from './restore-marker.ts';
 import { keepSourceConfiguration } from './source-configuration.ts';
@@ -43,7 +44,19 @@ export interface RecoverySettings {
 const holdingArchiveCommand = '';
 
 const logDirectory = `${restoreDirectoryName}/log`;
-const sharedBuffers = '128MB';
+const mebibyte = 1024 * 1024;
+/** PostgreSQL's own default: less is never better. */
+const sharedBuffersMinimumMib = 128;
+/** More than replay of a common day's WAL has pages for. */
+const sharedBuffersMaximumMib = 1024;
+/** The page cache, other servers of the host and other restores want some too. */
+const sharedBuffersShareOfFree = 0.25;
+
+/** shared_buffers while recovering: replay keeps more of the pages that it changes again (docs/decisions/0009-settings-while-recovering.md). */
+export function recoveryBuffersMib(freeMemoryBytes: number): number {
+  const share = Math.floor((freeMemoryBytes * sharedBuffersShareOfFree) / mebibyte);
+  return Math.min(sharedBuffersMaximumMib, Math.max(sharedBuffersMinimumMib, share));
+}
 
 /** Where a start's records go: jsonlog, before 15 csvlog. */
 export function recoveryLogFile(dataDirectory: string, start: { readonly major: number; readonly startNumber: number }): string {
@@ -63,6 +76,7 @@ export function launchLogFile(dataDirectory: string, startNumber: number): strin
 export async function configureRecovery(options: { readonly dataDirectory: string; readonly settings: RecoverySettings }): Promise<void> {
   const { dataDirectory, settings } = options;
   const control = await readControlData(dataDirectory);
+  const { freeMemoryBytes } = await inspectMachine();
   await keepSourceConfiguration(dataDirectory);
   await makePrivateDirectory(settings.socketDirectory);
   await makeDirectoryDurably(join(restoreDirectoryOf(dataDirectory), 'log'));
@@ -73,7 +87,10 @@ export async function configureRecovery(options: { readonly dataDirectory: strin
   await writeFileDurably(join(dataDirectory, 'pg_hba.conf'), renderRecoveryHba(settings));
   await writeFileDurably(join(dataDirectory, 'pg_ident.conf'), '# No maps while recovering.\n');
   await writeFileDurably(join(dataDirectory, 'postgresql.auto.conf'), emptyAutoConfiguration);
-  await writeFileDurably(join(dataDirectory, 'postgresql.conf'), renderConfiguration(comment, recoverySettings(settings, control)));
+  await writeFileDurably(
+    join(dataDirectory, 'postgresql.conf'),
+    renderConfiguration(comment, recoverySettings(settings, control, recoveryBuffersMib(freeMemoryBytes))),
+  );
 }
 
 /** What postgresql.auto.conf holds when everything is in postgresql.conf. */
@@ -99,7 +116,7 @@ export function settingsOfControl(control: ControlData): Settings {
 }
 
 /** Every setting during recovery. */
-function recoverySettings(settings: RecoverySettings, control: ControlData): Settings {
+function recoverySettings(settings: RecoverySettings, control: ControlData, sharedBuffersMib: number): Settings {
   return new Map([
     ['cluster_name', clusterNameOf(settings.clusterName)],
     ['listen_addresses', ''],
@@ -109,7 +126,7 @@ function recoverySettings(settings: RecoverySettings, control: ControlData): Set
     ['ssl', 'off'],
     ...settingsOfControl(control),
     ...raised(settings.minimums ?? {}, control),
-    ['shared_buffers', sharedBuffers],
+    ['shared_buffers', `${sharedBuffersMib}MB`],
     ['huge_pages', 'try'],
     ['shared_preload_libraries', ''],
     ['max_logical_replication_workers', '0'],
@@ -117,6 +134,7 @@ function recoverySettings(settings: RecoverySettings, control: ControlData): Set
     ['hot_standby', 'on'],
     // PostgreSQL's own way back from a crash of one of its processes goes past the target when it was about to leave recovery (promotion.ts).
     ['restart_after_crash', 'off'],
+    // A restartpoint writes what replay will change again; after a crash no more than this is replayed once more.
     ['max_wal_size', '4GB'],
     ['archive_mode', 'on'],
     ['archive_command', holdingArchiveCommand],
