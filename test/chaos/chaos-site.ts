@@ -48,7 +48,7 @@ export class ChaosSite implements AsyncDisposable {
   readonly #deeds = new Map<Mortal, Promise<void>>();
   /** Of each process, the main.ts of the version that it was upgraded to. */
   readonly #programs = new Map<'worker' | 'agent', string>();
-  #upgrades = 0;
+  readonly #upgrades = new Map<'worker' | 'agent', number>();
   #runsSinceBackup = 0;
   #storeFault: { readonly fault: Fault; left: number } | undefined;
 
@@ -92,7 +92,12 @@ export class ChaosSite implements AsyncDisposable {
     const waiting = planned.flatMap(({ trouble, at }) => ('request' in at ? [{ trouble, request: at.request }] : []));
     const deeds: Promise<void>[] = [];
     let requests = 0;
-    const begin = (trouble: Trouble) => void deeds.push(this.#make(trouble, { dataDirectory, smallDisk }, ended.signal));
+    const begin = (trouble: Trouble) => {
+      const deed = this.#make(trouble, { dataDirectory, smallDisk }, ended.signal);
+      // One that fails is told when everything is healed.
+      deed.catch(() => undefined);
+      deeds.push(deed);
+    };
     this.scene.store.make(() => {
       requests += 1;
       for (const { trouble, request } of waiting) if (request === requests) begin(trouble);
@@ -168,12 +173,13 @@ export class ChaosSite implements AsyncDisposable {
   }
 
   async #startLaterVersion(who: 'worker' | 'agent'): Promise<void> {
-    this.#upgrades += 1;
-    const { version, program } = await installLaterVersion(this.#directory, this.#upgrades);
+    const step = (this.#upgrades.get(who) ?? 0) + 1;
+    this.#upgrades.set(who, step);
+    const { version, program } = await installLaterVersion(join(this.#directory, `later-${who}`), step);
     this.#programs.set(who, program);
     await this.scene.start(who, {}, program);
-    if (!(await this.scene.logOf(who)).includes(`walkback ${who} is ready, version ${version}`))
-      throw new Error(`the ${who} was to come back as version ${version}, and does not say so`);
+    const word = `walkback ${who} is ready, version ${version}`;
+    await waitUntil(async () => (await this.scene.logOf(who)).includes(word), { description: `the log says that ${word}` });
   }
 
   async #restartTemporal(awayMs: number): Promise<void> {
