@@ -311,6 +311,18 @@ describe('fetchBaseBackup', () => {
     await expect(fetchBaseBackup(options)).rejects.toMatchObject({ facts: { key: `${partsPrefix}part_777.tar.zst` } });
   });
 
+  it('names a part by its SHA-256 where nothing in it tells that a byte is wrong', async () => {
+    await using directory = await temporaryDirectory();
+    const { store, root } = await archived(directory.path, 'none');
+    const into = join(directory.path, 'into');
+    const [key = ''] = (await keysOf(store, partsPrefix)).filter((candidate) => candidate.includes('part_001'));
+    const path = join(root, key);
+    await flipByte(path, Math.floor((await stat(path)).size / 2));
+    const reason = String.raw`part_001\.tar.* is damaged: its SHA-256 is [0-9a-f]{64} instead of [0-9a-f]{64}`;
+    await expect(fetchBaseBackup(fetchOptions(store, into))).rejects.toThrow(new RegExp(reason));
+    await expect(stat(join(into, 'global/pg_control'))).rejects.toThrow('ENOENT');
+  });
+
   it('finds a cut-off part also without our manifest, as in backups that WAL-G wrote', async () => {
     await using directory = await temporaryDirectory();
     const { store, root } = await archived(directory.path);

@@ -53,6 +53,11 @@ export function damaged(key: string, reason: string, cause?: unknown): WalkbackE
   });
 }
 
+/** The error about an object whose bytes are not those that were stored. */
+export function wrongSha256(key: string, facts: { readonly sha256: string; readonly expected: string | undefined }): WalkbackError {
+  return damaged(key, `its SHA-256 is ${facts.sha256} instead of ${facts.expected}`);
+}
+
 /** `{ signal }`, or nothing when there is none. */
 export function signalOption(signal: AbortSignal | undefined): { readonly signal?: AbortSignal } {
   return signal === undefined ? {} : { signal };

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import { type JsonEvents, JsonScanner } from './json-scanner.ts';
-import { damaged } from './stored-document.ts';
+import { damaged, wrongSha256 } from './stored-document.ts';
 
 /** Who is told, and what the bytes must be. */
 export interface StoredJsonOptions {
@@ -34,7 +34,6 @@ export async function scanStoredJson(store: ObjectStore, key: string, options: S
     throw error instanceof WalkbackError ? error : damaged(key, messageOf(error), error);
   }
   const sha256 = hash.digest('hex');
-  if (expectedSha256 !== undefined && sha256 !== expectedSha256)
-    throw damaged(key, `its SHA-256 is ${sha256} instead of ${expectedSha256}`);
+  if (expectedSha256 !== undefined && sha256 !== expectedSha256) throw wrongSha256(key, { sha256, expected: expectedSha256 });
   return true;
 }

@@ -1,9 +1,10 @@
 /** The threads that extract tars, and what feeds them. Fetching stays here, where the store and its connections are. */
+import { createHash, type Hash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
 import type { ByteReader } from '../../storage/byte-reader.ts';
-import { damaged } from '../documents/stored-document.ts';
+import { damaged, wrongSha256 } from '../documents/stored-document.ts';
 import {
   chunkBytes,
   type ExtractionFailure,
@@ -19,6 +20,8 @@ import {
 /** The bytes of one object, and who is told of them. */
 export interface StoredBytes {
   readonly body: ByteReader;
+  /** What is said to come: threads get equal shares by it. */
+  readonly sizeBytes: number;
   readonly onBytes: (sizeBytes: number) => void;
 }
 
@@ -44,7 +47,7 @@ export class ExtractionThreads implements AsyncDisposable {
    * @throws WalkbackError OBJECT_DAMAGED naming the key, NOT_ENOUGH_DISK; what reading the body throws; system errors of local files
    */
   async extract(job: ExtractionJob, stored: StoredBytes): Promise<number> {
-    const [leastBusy] = this.#threads.toSorted((one, other) => one.tarsInWork - other.tarsInWork);
+    const [leastBusy] = this.#threads.toSorted((one, other) => one.bytesInWork - other.bytesInWork);
     if (leastBusy === undefined) throw new WalkbackError('INTERNAL', 'There is no thread to extract in.');
     return await leastBusy.extract(job, stored);
   }
@@ -76,6 +79,7 @@ class ExtractionThread {
   /** Memory of tars that are done, for the next ones. */
   readonly #freeSlots: SharedArrayBuffer[] = [];
   #lastTar = 0;
+  #bytesInWork = 0;
   #idleTimer: NodeJS.Timeout | undefined;
   #death: ExtractionFailure | undefined;
 
@@ -87,8 +91,9 @@ class ExtractionThread {
     this.#worker.on('exit', () => this.#die('it ended'));
   }
 
-  get tarsInWork(): number {
-    return this.#listeners.size;
+  /** Of the tars that were given to it and are not done. */
+  get bytesInWork(): number {
+    return this.#bytesInWork;
   }
 
   get isReusable(): boolean {
@@ -112,13 +117,15 @@ class ExtractionThread {
     return this;
   }
 
-  async extract(job: ExtractionJob, { body, onBytes }: StoredBytes): Promise<number> {
+  async extract(job: ExtractionJob, { body, sizeBytes, onBytes }: StoredBytes): Promise<number> {
     this.#lastTar += 1;
+    this.#bytesInWork += sizeBytes;
     const tar = this.#lastTar;
     const slots = this.#freeSlots.pop() ?? new SharedArrayBuffer(maximumChunksAhead * chunkBytes);
     const outcome = Promise.withResolvers<ExtractionNews>();
     const send = (message: ToExtraction['message']): void => this.#worker.postMessage({ tar, message } satisfies ToExtraction, []);
-    const feeding = new Feeding(slots, send);
+    const hash = job.proveIn === undefined && job.expectedSha256 !== undefined ? createHash('sha256') : undefined;
+    const feeding = new Feeding({ slots, hash, send });
     this.#listeners.set(tar, (news) => {
       if (news.kind === 'taken') feeding.onTaken();
       else {
@@ -134,8 +141,11 @@ class ExtractionThread {
       this.#freeSlots.push(slots);
       if (fed !== undefined) throw fed.error;
       if (news.kind === 'failed') throw errorOf(news.failure, job);
+      const sha256 = hash?.digest('hex');
+      if (sha256 !== undefined && sha256 !== job.expectedSha256) throw wrongSha256(job.key, { sha256, expected: job.expectedSha256 });
       return news.kind === 'done' ? news.arrivedCount : 0;
     } finally {
+      this.#bytesInWork -= sizeBytes;
       this.#listeners.delete(tar);
     }
   }
@@ -151,17 +161,27 @@ class ExtractionThread {
   }
 }
 
+/** How a body is handed over. */
+interface FeedingOptions {
+  readonly slots: SharedArrayBuffer;
+  /** Takes what is handed over: beside the thread that decompresses it, which for a relation of a gigabyte is the one that everything waits for. */
+  readonly hash: Hash | undefined;
+  readonly send: (message: ToExtraction['message']) => void;
+}
+
 /** Hands a body over in large chunks, never more than a few ahead. */
 class Feeding {
   readonly #slots: SharedArrayBuffer;
+  readonly #hash: Hash | undefined;
   readonly #send: (message: ToExtraction['message']) => void;
   #sentChunks = 0;
   #chunksAhead = 0;
   #hasOutcome = false;
   #wake: () => void = () => undefined;
 
-  constructor(slots: SharedArrayBuffer, send: (message: ToExtraction['message']) => void) {
+  constructor({ slots, hash, send }: FeedingOptions) {
     this.#slots = slots;
+    this.#hash = hash;
     this.#send = send;
   }
 
@@ -179,8 +199,11 @@ class Feeding {
   async run(body: ByteReader, onBytes: (sizeBytes: number) => void): Promise<{ readonly error: unknown } | undefined> {
     try {
       for (let sizeBytes = chunkBytes; sizeBytes === chunkBytes && !this.#hasOutcome;) {
-        sizeBytes = await this.#fill(await this.#nextSlot(), body, onBytes);
-        if (sizeBytes > 0) this.#announce(sizeBytes);
+        const slot = await this.#nextSlot();
+        sizeBytes = await this.#fill(slot, body, onBytes);
+        if (sizeBytes === 0) break;
+        this.#announce(sizeBytes);
+        this.#hash?.update(slot.subarray(0, sizeBytes));
       }
       this.#send({ kind: 'end' });
       return undefined;

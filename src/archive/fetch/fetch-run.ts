@@ -158,7 +158,7 @@ export class FetchRun {
       const object = await store.get(tar.info.key, { signal });
       if (object === undefined) throw damaged(tar.info.key, 'it was listed and is absent');
       using body = disposable(readerOf(object.body));
-      return await threads.extract(this.#jobOf(level, tar), { body: body.reader, onBytes });
+      return await threads.extract(this.#jobOf(level, tar), { body: body.reader, sizeBytes: tar.info.sizeBytes, onBytes });
     } catch (error) {
       this.#count(-attemptBytes);
       throw error;

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Chunks } from '../compression/codec.ts';
-import { damaged } from '../documents/stored-document.ts';
+import { wrongSha256 } from '../documents/stored-document.ts';
 import type { ObjectCipher } from '../encryption/cipher.ts';
 import { contentReader } from '../object-content.ts';
 import { type MemberSink, type TarMember, TarReader } from '../tar-reader.ts';
@@ -12,29 +12,25 @@ import { MemberPlacement } from './member-placement.ts';
 import { RestoredTree } from './restored-tree.ts';
 
 /**
- * When this resolves, the tar is proven to be what was written, and every file of it durable.
+ * When this resolves, every file of the tar is durable. Whether the stored bytes are those that were written is proven by their SHA-256: here before
+ * anything is extracted, for an object that is to be proven first; else by whoever feeds them, to whom the part counts only then.
  * @param stored the object's bytes; each chunk is used up when the next one is asked for
  * @returns how many of the files that the backup has to bring it held
  * @throws WalkbackError OBJECT_DAMAGED, DECRYPTION_FAILED; SyntaxError and codecs' errors for damage; system errors of local files
  */
 export async function extractTar(job: ExtractionJob, stored: Chunks, cipher: ObjectCipher | undefined): Promise<number> {
   const read = contentReader({ key: job.key, extension: job.extension, cipher, inThisThread: true });
-  const hashed = new HashedBytes(stored);
   const placement = new MemberPlacement(job.placement);
-  await using proven = job.proveIn === undefined ? undefined : await KeptObject.keep(job.proveIn, hashed);
-  if (proven !== undefined) {
-    hashed.assertSha256(job);
-    // Without a SHA-256 of ours, what speaks for the bytes are the checksums in them.
-    if (job.expectedSha256 === undefined) await readMembers(read(proven.chunks()), () => undefined);
-  }
+  await using proven = job.proveIn === undefined ? undefined : await KeptObject.prove({ ...job, path: job.proveIn }, stored);
+  // Without a SHA-256 of ours, what speaks for the bytes are the checksums in them.
+  if (proven !== undefined && job.expectedSha256 === undefined) await readMembers(read(proven.chunks()), () => undefined);
   const tree = new RestoredTree();
   try {
     await readMembers(
-      read(proven?.chunks() ?? hashed),
+      read(proven?.chunks() ?? stored),
       (member) => sinkOf(member, { placement, tree }),
       async () => tree.drain(),
     );
-    hashed.assertSha256(job);
     await tree.sync();
   } finally {
     await tree.close();
@@ -67,30 +63,8 @@ function sinkOf(
   return undefined;
 }
 
-/** Bytes from the store, hashed before anything else sees them. */
-class HashedBytes implements AsyncIterable<Buffer> {
-  readonly #stored: Chunks;
-  readonly #hash = createHash('sha256');
-  #digest: string | undefined;
-
-  constructor(stored: Chunks) {
-    this.#stored = stored;
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
-    for await (const chunk of this.#stored) {
-      this.#hash.update(chunk);
-      yield chunk;
-    }
-  }
-
-  /** Asked when all bytes have passed. @throws WalkbackError OBJECT_DAMAGED */
-  assertSha256({ key, expectedSha256 }: ExtractionJob): void {
-    this.#digest ??= this.#hash.digest('hex');
-    if (expectedSha256 !== undefined && this.#digest !== expectedSha256)
-      throw damaged(key, `its SHA-256 is ${this.#digest} instead of ${expectedSha256}`);
-  }
-}
+/** What is to be kept, and where. */
+type ObjectToProve = Pick<ExtractionJob, 'key' | 'expectedSha256'> & { readonly path: string };
 
 /** An object's bytes in a local file, which goes when it is not needed any more. */
 class KeptObject implements AsyncDisposable {
@@ -100,11 +74,15 @@ class KeptObject implements AsyncDisposable {
     this.#path = path;
   }
 
-  static async keep(path: string, stored: AsyncIterable<Buffer>): Promise<KeptObject> {
+  /** @throws WalkbackError OBJECT_DAMAGED when its SHA-256 is not the one that it must have */
+  static async prove(object: ObjectToProve, stored: Chunks): Promise<KeptObject> {
+    const { path, key, expectedSha256 } = object;
+    const hash = createHash('sha256');
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const file = openSync(path, 'w', 0o600);
     try {
       for await (const chunk of stored) {
+        hash.update(chunk);
         for (let written = 0; written < chunk.length;) written += writeSync(file, chunk, written);
       }
       // What is read below is what the disk took: a page that it loses later must not be the one that was proven.
@@ -112,7 +90,11 @@ class KeptObject implements AsyncDisposable {
     } finally {
       closeSync(file);
     }
-    return new KeptObject(path);
+    const kept = new KeptObject(path);
+    const sha256 = hash.digest('hex');
+    if (expectedSha256 === undefined || sha256 === expectedSha256) return kept;
+    await kept[Symbol.asyncDispose]();
+    throw wrongSha256(key, { sha256, expected: expectedSha256 });
   }
 
   *chunks(): Generator<Buffer> {
