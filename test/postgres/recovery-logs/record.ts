@@ -11,8 +11,8 @@ import { RecordingSource } from './source.ts';
 
 /** Lines of a log that are kept; the reason stands near its end. */
 const linesKept = 14;
-const [directory, wanted] = process.argv.slice(2);
-if (directory === undefined) throw new TypeError('usage: record.ts DIRECTORY [MAJOR]');
+const [directory, wanted, only] = process.argv.slice(2);
+if (directory === undefined) throw new TypeError('usage: record.ts DIRECTORY [MAJOR [SCENARIO]]');
 
 const repository = fileURLToPath(new URL('../../..', import.meta.url));
 const all = await findInstallations({
@@ -27,10 +27,14 @@ async function recordMajor(installation: PostgresInstallation): Promise<void> {
   if (other === undefined) throw new Error('another major is needed');
   await mkdir(join(directory ?? '', String(major)), { recursive: true });
   await using source = await RecordingSource.open(installation, other);
-  for (const [name, { spoil = async () => undefined, meanwhile, before, otherMajor }] of Object.entries(scenarios)) {
-    const after = await before?.(source);
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    const { spoil = async () => undefined, meanwhile, before, otherMajor, majors, hasOwnSource } = scenario;
+    if ((only !== undefined && name !== only) || majors?.includes(major) === false) continue;
+    await using own = hasOwnSource === true ? await RecordingSource.open(installation, other) : undefined;
+    const place = own ?? source;
+    const after = await before?.(place);
     const binDirectory = otherMajor === true ? other.binDirectory : undefined;
-    const { launch, log } = await source.recordFailure(spoil, { meanwhile, binDirectory });
+    const { launch, log } = await place.recordFailure(spoil, { meanwhile, binDirectory });
     await after?.();
     // What a server prints before its own logging begins counts only when it never comes so far.
     if (log === '' || launch.includes('FATAL')) await keep(join(String(major), `${name}.launch.log`), launch);

@@ -16,6 +16,10 @@ export interface Scenario {
   readonly before?: (source: RecordingSource) => Promise<() => Promise<void>>;
   /** By another major's programs. */
   readonly otherMajor?: boolean;
+  /** The majors that it can be recorded on. Default: all. */
+  readonly majors?: readonly number[];
+  /** It leaves WAL behind on which every later recovery ends, so that it needs a source of its own. Default false. */
+  readonly hasOwnSource?: boolean;
 }
 
 const appending = (lines: string) => async (copy: SpoilableCopy) => copy.append(lines);
@@ -109,6 +113,16 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'startup-process-ended': { code: 'stopped', spoil: waitingAtTheEnd, meanwhile: (copy, pid) => killStartup(copy, pid, 'SIGTERM') },
   'tablespace-folder-not-empty': { code: 'tablespace-bad', spoil: tablespaceFolder },
   'tablespace-directory-missing': { code: 'tablespace-bad', before: makeTablespace },
+  'resource-manager-not-preloaded': {
+    code: 'resource-manager-missing',
+    // Custom resource managers exist from 15 on; the headers of other majors are in no package of Debian 12.
+    majors: [15],
+    hasOwnSource: true,
+    before: async (source) => {
+      await source.writeCustomWal();
+      return async () => undefined;
+    },
+  },
   'wal-level-minimal': {
     code: 'wal-level-minimal',
     before: async (source) => {

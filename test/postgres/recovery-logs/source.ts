@@ -8,6 +8,7 @@ import { appendFile, chmod, copyFile, mkdir, mkdtemp, open, readdir, readFile, r
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { freePort } from '../../../src/demo/local-services/free-port.ts';
 import { parseLsn } from '../../../src/domain/lsn.ts';
@@ -98,6 +99,20 @@ export class RecordingSource implements AsyncDisposable {
     const wal = join(this.#dataDirectory, 'pg_wal');
     for (const name of await readdir(wal))
       if (/^[0-9A-F]{24}$/.test(name) && !archived.includes(name)) await copyFile(join(wal, name), join(this.facts.archive, name));
+  }
+
+  /** Writes WAL of an extension (custom-wal.c), compiled with the headers that PG_SERVER_HEADERS names, or the usual ones. */
+  async writeCustomWal(): Promise<void> {
+    const headers = process.env['PG_SERVER_HEADERS'] ?? `/usr/include/postgresql/${this.installation.major}/server`;
+    const library = join(this.directory, 'custom-wal.so');
+    const code = fileURLToPath(new URL('custom-wal.c', import.meta.url));
+    await execa('cc', ['-shared', '-fPIC', '-O1', '-I', headers, '-o', library, code]);
+    await stopServer({ dataDirectory: this.#dataDirectory, mode: 'fast', timeoutMs: boundMs });
+    await appendFile(join(this.#dataDirectory, 'postgresql.conf'), `shared_preload_libraries = '${library}'\n`);
+    await this.#start();
+    await this.query(`CREATE FUNCTION write_custom_wal() RETURNS void LANGUAGE c AS '${library}', 'write_custom_wal'`);
+    await this.query('SELECT write_custom_wal()');
+    await this.flush();
   }
 
   /** Makes a copy, lets it be spoiled, starts PostgreSQL on it and gives the text of its logs once it is gone. */
