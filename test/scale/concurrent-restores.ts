@@ -33,23 +33,30 @@ export interface ScaleServer {
   readonly workflows: { readonly workflowBundle: { readonly codePath: string } } | { readonly workflowsPath: string };
 }
 
+/** Told how many are in recovery, and after how many seconds. */
+type WaveListener = (inRecovery: number, seconds: number) => void;
+
 const cluster = 'shop';
 const firstPort = 20_000;
 /** As a worker of ours is started (src/processes/worker.ts): fewer than run, so that some are always replayed. */
 const cachedWorkflowsMaximum = 500;
 /** Started at a time; the next ones once these are in recovery, where all wait for all. A step that a host does not take in 30 s counts as lost. */
 const waveCount = 50;
-const waveTimeoutMs = 60_000;
+const waveTimeoutMs = 5 * 60_000;
 
 /** Starts so many restores and waits for all. @throws whatever one of them fails with */
-export async function runConcurrentRestores(server: ScaleServer, restores: number): Promise<ScaleResult> {
+export async function runConcurrentRestores(
+  server: ScaleServer,
+  restores: number,
+  onWave: WaveListener = () => undefined,
+): Promise<ScaleResult> {
   const directory = await mkdtemp(join(tmpdir(), 'walkback-scale-'));
   try {
     const archiveUrl = `file://${join(directory, cluster)}`;
     const archive = new SmallArchive(storeIn(join(directory, cluster)), directory);
     await archive.addWal([3, 4, 5], { closedAt: '2026-11-22T10:00:00Z' });
     await archive.addBackup({ start: 3, finishTime: '2026-11-22T10:00:30Z' });
-    return await withWorkers(server, { directory, archiveUrl, restores }, (hosts) => restoreAll(server, restores, hosts));
+    return await withWorkers(server, { directory, archiveUrl, restores }, (hosts) => restoreAll(server, { restores, onWave }, hosts));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -99,7 +106,9 @@ async function withWorkers<T>(
       maxConcurrentActivityTaskExecutions: place.restores + 1,
     });
     // Both end before the error is thrown: workers hold the connection.
-    const [outcome] = await Promise.all([Promise.allSettled([work(hosts)]).then(endOf(worker, host)), worker.run(), host.run()]);
+    // When one has failed the others wait for it in recovery, and the workers for them.
+    const worked = work(hosts).finally(() => hosts.release());
+    const [outcome] = await Promise.all([Promise.allSettled([worked]).then(endOf(worker, host)), worker.run(), host.run()]);
     if (outcome.status === 'rejected') throw outcome.reason;
     return outcome.value;
   } finally {
@@ -114,7 +123,11 @@ function endOf<T>(...workers: readonly Worker[]): (outcomes: readonly [T]) => T 
   };
 }
 
-async function restoreAll({ address, namespace }: ScaleServer, restores: number, hosts: RunningHosts): Promise<ScaleResult> {
+async function restoreAll(
+  { address, namespace }: ScaleServer,
+  { restores, onWave }: { readonly restores: number; readonly onWave: WaveListener },
+  hosts: RunningHosts,
+): Promise<ScaleResult> {
   await using client = await createWalkbackClient({ address, namespace });
   const startedMs = performance.now();
   const handles: RestoreHandle[] = [];
@@ -122,6 +135,7 @@ async function restoreAll({ address, namespace }: ScaleServer, restores: number,
     const numbers = Array.from({ length: Math.min(waveCount, restores - begun) }, (_, index) => begun + index);
     handles.push(...(await Promise.all(numbers.map((number) => client.startRestore(requestOf(number), { requireAgent: false })))));
     await waitUntil(() => hosts.inRecovery() >= handles.length, { timeoutMs: waveTimeoutMs, description: 'the restores are in recovery' });
+    onWave(handles.length, (performance.now() - startedMs) / 1000);
   }
   // One that fails would keep the others waiting for it: it is told at once.
   await Promise.all(handles.map((handle) => handle.result()));

@@ -20,6 +20,8 @@ export interface SimulatedHosts {
 export interface RunningHosts {
   readonly activities: HostActivities;
   readonly inRecovery: () => number;
+  /** Ends every recovery, however few there are. */
+  readonly release: () => void;
 }
 
 /** The activities of all of them: they only differ by their task queue. */
@@ -69,7 +71,7 @@ export function simulateHosts({ lastSegment, endLsn, together }: SimulatedHosts)
     checkRetired: notSimulated,
     bringBackSource: notSimulated,
   };
-  return { activities, inRecovery: () => waiting.size };
+  return { activities, inRecovery: () => waiting.size, release: () => arrived.resolve() };
 }
 
 async function notSimulated(): Promise<never> {
