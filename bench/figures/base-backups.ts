@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Measurement } from '../measure/measure.ts';
 import type { Peer } from '../peers/peer.ts';
-import { removeDirectory } from '../site/bench-site.ts';
+import { discard } from '../site/bench-site.ts';
 import type { MeasuredFigure, Stage, StageWithWal } from './figure.ts';
 
 export const baseBackupPush: MeasuredFigure = {
@@ -36,6 +36,6 @@ async function fetchBaseBackup({ site }: StageWithWal, peer: Peer): Promise<Meas
   try {
     return await peer.fetchBaseBackup(into);
   } finally {
-    await removeDirectory(into);
+    await discard(site, into);
   }
 }

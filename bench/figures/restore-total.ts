@@ -4,7 +4,7 @@ import { freePort } from '../../src/demo/local-services/free-port.ts';
 import { stopServer } from '../../src/postgres/process-control.ts';
 import type { Measurement } from '../measure/measure.ts';
 import type { Peer } from '../peers/peer.ts';
-import { removeDirectory } from '../site/bench-site.ts';
+import { discard, removeDirectory } from '../site/bench-site.ts';
 import type { MeasuredFigure, StageWithWal } from './figure.ts';
 
 export const restoreTotal: MeasuredFigure = {
@@ -36,6 +36,7 @@ async function restored({ site, wal }: StageWithWal, peer: Peer, restore: Peer['
     return await restore({ dataDirectory, port, wal });
   } finally {
     await stopServer({ dataDirectory, mode: 'immediate', timeoutMs: stopTimeoutMs });
-    for (const suffix of ['', '.log', '.settings']) await removeDirectory(`${dataDirectory}${suffix}`);
+    for (const suffix of ['.log', '.settings']) await removeDirectory(`${dataDirectory}${suffix}`);
+    await discard(site, dataDirectory);
   }
 }

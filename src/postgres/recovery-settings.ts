@@ -136,6 +136,8 @@ function recoverySettings(settings: RecoverySettings, control: ControlData, shar
     ['restart_after_crash', 'off'],
     // A restartpoint writes what replay will change again; after a crash no more than this is replayed once more.
     ['max_wal_size', '4GB'],
+    // Checkpoints are not spread out: what the one behind the promotion leaves to write, the restart that opens the cluster has to wait for.
+    ['checkpoint_completion_target', '0'],
     ['archive_mode', 'on'],
     ['archive_command', holdingArchiveCommand],
     ['restore_command', settings.restoreCommand],
