@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
+import { freeMemory } from '../storage/free-memory.ts';
 import type { ObjectBody } from '../storage/object-store.ts';
 import type { Chunks } from './compression/codec.ts';
 import { collect, damaged } from './documents/stored-document.ts';
@@ -30,9 +31,11 @@ export async function readStoredContent(object: ObjectBody, options: StoredConte
   if (expectedSha256 !== undefined && expectedSha256 !== sha256Of(stored))
     throw damaged(key, `the SHA-256 of its bytes is not ${expectedSha256}`);
   try {
-    return room.length < maximumBytes
-      ? await collectedContent(read([stored]), maximumBytes)
-      : await contentInto(room, read([stored]), maximumBytes);
+    const chunks = read([stored]);
+    const content = room.length < maximumBytes ? await collectedContent(chunks, maximumBytes) : await contentInto(room, chunks, maximumBytes);
+    // The content is in memory of its own. Not after a failure: a thread that decompresses may still read what was stored.
+    freeMemory(stored);
+    return content;
   } catch (error) {
     throw unreadable(key, error);
   }

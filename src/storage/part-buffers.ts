@@ -1,4 +1,5 @@
 /** Buffers of the pieces of multipart uploads, used again from one upload to the next: memory that is made anew for each costs a garbage collection. */
+import { freeMemory } from './free-memory.ts';
 
 /** Two uploads of two pieces at a time and the one that is being filled: more than that is given back to the system. */
 const keptBuffers = 6;
@@ -30,13 +31,8 @@ export class PartBuffers {
   /** Gives back a buffer that nobody else holds any more. */
   give(buffer: Buffer): void {
     if (this.#free.length < keptBuffers) this.#free.push(buffer);
-    else free(buffer);
-    this.#idleTimer ??= setTimeout(() => this.#free.splice(0).forEach(free), this.#idleMs).unref();
+    else freeMemory(buffer);
+    this.#idleTimer ??= setTimeout(() => this.#free.splice(0).forEach(freeMemory), this.#idleMs).unref();
     this.#idleTimer.refresh();
   }
-}
-
-/** At once: the garbage collector would wait until much more than this is garbage. */
-function free(buffer: Buffer): void {
-  if (buffer.buffer instanceof ArrayBuffer) buffer.buffer.transfer(0);
 }
