@@ -5,6 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
+import { threadHeapLimits } from './thread-heap-limits.ts';
 
 /** To a thread. The memory is not copied: it belongs to the thread until the answer comes. */
 export interface PackingJob {
@@ -74,7 +75,7 @@ function letGo(thread: PackingThread): void {
 }
 
 class PackingThread {
-  readonly #worker = new Worker(threadFile);
+  readonly #worker = new Worker(threadFile, { resourceLimits: threadHeapLimits });
   #outcome: PromiseWithResolvers<Packed | undefined> | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
   #hasEnded = false;

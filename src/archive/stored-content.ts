@@ -32,7 +32,8 @@ export async function readStoredContent(object: ObjectBody, options: StoredConte
     throw damaged(key, `the SHA-256 of its bytes is not ${expectedSha256}`);
   try {
     const chunks = read([stored]);
-    const content = room.length < maximumBytes ? await collectedContent(chunks, maximumBytes) : await contentInto(room, chunks, maximumBytes);
+    const content =
+      room.length < maximumBytes ? await collectedContent(chunks, maximumBytes) : await contentInto(room, chunks, maximumBytes);
     // The content is in memory of its own. Not after a failure: a thread that decompresses may still read what was stored.
     freeMemory(stored);
     return content;

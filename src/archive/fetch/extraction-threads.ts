@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
 import type { ByteReader } from '../../storage/byte-reader.ts';
 import { damaged, wrongSha256 } from '../documents/stored-document.ts';
+import { threadHeapLimits } from '../thread-heap-limits.ts';
 import {
   chunkBytes,
   type ExtractionFailure,
@@ -85,7 +86,8 @@ class ExtractionThread {
 
   constructor(setting: ExtractionSetting) {
     this.#hasKeys = setting.cipher !== undefined;
-    this.#worker = new Worker(threadFile, { workerData: setting });
+    // Where keys are used, the code of OpenPGP takes more.
+    this.#worker = new Worker(threadFile, { workerData: setting, ...(this.#hasKeys ? {} : { resourceLimits: threadHeapLimits }) });
     this.#worker.on('message', ({ tar, message }: FromExtraction) => this.#listeners.get(tar)?.(message));
     this.#worker.on('error', (error) => this.#die(messageOf(error)));
     this.#worker.on('exit', () => this.#die('it ended'));
