@@ -57,7 +57,7 @@ const clusterStatusSchema = z.object({
   oldestBacklogAgeMs: z.number().nullable(),
   /** Room that the file system of pg_wal has left; null when it does not tell. */
   pgWalFreeBytes: z.number().nullable(),
-  /** A sentence for each threshold that is passed. */
+  /** A sentence for each threshold that is passed, and for what the archive refuses. */
   alarms: z.array(z.string()),
   lastArchivedName: z.string().nullable(),
   /** RFC 3339, UTC. */

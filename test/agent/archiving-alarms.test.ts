@@ -29,7 +29,9 @@ describe('archiving alarms', () => {
       ['the disk of pg_wal is nearly full, and PostgreSQL stops when it is: 5 MiB left'],
     ],
   ])('are %s', (_, state, alarms) => {
-    expect(archivingAlarms(state, { backlogCount: 64, oldestAgeMs: 600_000, freeBytes: 2 * 1024 ** 3 })).toEqual(alarms);
+    expect(archivingAlarms({ ...state, refusals: [] }, { backlogCount: 64, oldestAgeMs: 600_000, freeBytes: 2 * 1024 ** 3 })).toEqual(
+      alarms,
+    );
   });
 
   it('are logged once when they begin, shown by `walkback archive-status`, and logged when they are over', async () => {
@@ -55,5 +57,39 @@ describe('archiving alarms', () => {
     await fixture.markDone(1, 2);
     await vi.waitFor(() => expect(fixture.logged.join()).toContain('It is over that many WAL files wait'));
     expect(fixture.logged.filter((line) => line.startsWith('Alarm'))).toHaveLength(1);
+  });
+
+  it('name a file that the archive refuses, because it holds other content under the name, until it is archived', async () => {
+    await using fixture = await AgentFixture.create();
+    await fixture.start({ archivingThresholds: never, lookoutIntervalMs: 10 });
+    await fixture.registerCluster();
+    fixture.files.before = () => Promise.reject(new WalkbackError('WAL_CONFLICT', 'other content'));
+    await fixture.writeReady(segment(1));
+    for (let asked = 0; asked < 2; asked += 1) expect((await fixture.push(segment(1))).exitCode).toBe(1);
+    const alarm = `the archive refuses WAL, and PostgreSQL keeps that and all behind it: ${segment(1)} (WAL_CONFLICT)`;
+    const alarms = async () => (await agentStatus(fixture.socketPath)).clusters.flatMap((cluster) => cluster.alarms);
+    expect(await alarms()).toEqual([alarm]);
+    await vi.waitFor(() => expect(fixture.logged.join()).toContain(`Alarm: ${alarm}.`));
+    // The success of another file says nothing of this one.
+    fixture.files.before = () => undefined;
+    await fixture.writeReady(segment(9));
+    expect((await fixture.push(segment(9))).exitCode).toBe(0);
+    expect(await alarms()).toEqual([alarm]);
+    expect((await fixture.push(segment(1))).exitCode).toBe(0);
+    expect(await alarms()).toEqual([]);
+    await vi.waitFor(() => expect(fixture.logged.join()).toContain('It is over that the archive refuses WAL'));
+  });
+
+  it('are over when the refused file does not wait any more', async () => {
+    await using fixture = await AgentFixture.create();
+    await fixture.start({ archivingThresholds: never });
+    await fixture.registerCluster();
+    fixture.files.before = () => Promise.reject(new WalkbackError('WAL_REFUSED', 'not its name'));
+    await fixture.writeReady(segment(1));
+    expect((await fixture.push(segment(1))).exitCode).toBe(1);
+    const alarms = async () => (await agentStatus(fixture.socketPath)).clusters.flatMap((cluster) => cluster.alarms);
+    expect(await alarms()).toEqual([expect.stringContaining(`${segment(1)} (WAL_REFUSED)`)]);
+    await fixture.markDone(1);
+    expect(await alarms()).toEqual([]);
   });
 });

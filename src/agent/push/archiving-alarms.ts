@@ -1,5 +1,6 @@
-/** When the archiving of a cluster needs a person: by what waits, for how long, and how much room pg_wal has left. */
+/** When the archiving of a cluster needs a person: by what waits, for how long, how much room pg_wal has left, and what the archive refuses. */
 import type { AgentLog } from '../agent-log.ts';
+import type { Refusal } from './refusals.ts';
 
 /** Beyond these a person is told. Nothing else follows: no WAL is ever dropped, and no setting says so. */
 export interface ArchivingThresholds {
@@ -19,12 +20,18 @@ export interface ArchivingState {
   readonly oldestBacklogAgeMs: number | null;
   /** Room that the file system of pg_wal has left; null when it does not tell. */
   readonly pgWalFreeBytes: number | null;
+  /** Files that no further try brings into the archive. */
+  readonly refusals: readonly Refusal[];
 }
 
-/** A sentence for each threshold that is passed. The words before the colon stay the same while the numbers change. */
+/** A sentence for each threshold that is passed, and for what is refused. The words before the colon stay the same while the numbers change. */
 export function archivingAlarms(state: ArchivingState, thresholds: ArchivingThresholds): readonly string[] {
-  const { backlogCount, oldestBacklogAgeMs, pgWalFreeBytes } = state;
+  const { backlogCount, oldestBacklogAgeMs, pgWalFreeBytes, refusals } = state;
   const alarms: string[] = [];
+  if (refusals.length > 0) {
+    const named = refusals.map(({ name, code }) => `${name} (${code})`).join(', ');
+    alarms.push(`the archive refuses WAL, and PostgreSQL keeps that and all behind it: ${named}`);
+  }
   if (backlogCount >= thresholds.backlogCount) alarms.push(`many WAL files wait to be archived: ${backlogCount}`);
   if (oldestBacklogAgeMs !== null && oldestBacklogAgeMs >= thresholds.oldestAgeMs) {
     alarms.push(`a WAL file waits for long to be archived: ${Math.round(oldestBacklogAgeMs / 1000)} s`);

@@ -17,6 +17,7 @@ import { readBacklog } from './archive-status.ts';
 import { fileIdentity, missingFile } from './file-identity.ts';
 import { AlarmLog, archivingAlarms, archivingThresholdDefaults, type ArchivingThresholds } from './archiving-alarms.ts';
 import { PushAhead } from './push-ahead.ts';
+import { Refusals } from './refusals.ts';
 
 /**
  * How long one request is tried again within. PostgreSQL itself tries three times, a second apart, and then waits a minute
@@ -50,6 +51,7 @@ export class ClusterPusher {
   readonly #ahead: PushAhead;
   readonly #acknowledgements: Acknowledgements;
   readonly #alarmLog: AlarmLog;
+  readonly #refusals: Refusals;
   readonly #closing = new AbortController();
   /** Names that the shell waits for. */
   readonly #wanted = new Map<string, Promise<void>>();
@@ -64,6 +66,7 @@ export class ClusterPusher {
     const { log, acknowledgementsPath } = options;
     this.#options = options;
     this.#alarmLog = new AlarmLog(log, registration.name);
+    this.#refusals = new Refusals(dataDirectory);
     this.#acknowledgements = new Acknowledgements({ publicPath: acknowledgementsPath, dataDirectory, log });
     this.#ahead = new PushAhead({
       dataDirectory,
@@ -100,6 +103,7 @@ export class ClusterPusher {
       await this.#push(name, path);
       this.#lastArchived = { name, time: new Date().toISOString() };
       this.#lastError = undefined;
+      this.#refusals.forget(name);
       this.#ahead.resume();
     } catch (error) {
       this.#fail(name, error);
@@ -119,7 +123,8 @@ export class ClusterPusher {
       oldestBacklogAgeMs: backlog.oldestAgeMs,
       pgWalFreeBytes: await freeBytesOf(join(dataDirectory, 'pg_wal')),
     };
-    const alarms = archivingAlarms(state, this.#options.thresholds ?? archivingThresholdDefaults);
+    const refusals = await this.#refusals.waiting();
+    const alarms = archivingAlarms({ ...state, refusals }, this.#options.thresholds ?? archivingThresholdDefaults);
     this.#alarmLog.note(alarms);
     return {
       name,
@@ -220,6 +225,7 @@ export class ClusterPusher {
   #fail(name: string, error: unknown): void {
     this.#ahead.pause();
     const code = error instanceof WalkbackError ? error.code : 'INTERNAL';
+    this.#refusals.note(name, code);
     this.#lastError = { code, message: messageOf(error), time: new Date().toISOString() };
     this.#options.log.error({ cluster: this.registration.name, name, code, reason: messageOf(error) }, 'A WAL file was not archived.');
   }
