@@ -127,8 +127,9 @@ describe('docs/acceptance.md', () => {
 
 describe('docs/errors.md', () => {
   it('has no error that no test names', () => {
+    // Chaos only says which errors would be no clear failure, and the catalogue's own test makes what it looks at.
     const text = below(/^test\//)
-      .filter(({ path }) => path !== 'test/tidy.test.ts')
+      .filter(({ path }) => !/^test\/(?:tidy|domain\/errors)\.test\.ts$|^test\/chaos\//.test(path))
       .flatMap(({ lines }) => lines)
       .join('\n');
     expect(Object.keys(errorCatalogue).filter((code) => !text.includes(code))).toEqual([]);

@@ -1,7 +1,7 @@
 /** A running or ended operation, by its workflow id. */
 import { type Client, type WorkflowHandle, WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { WorkflowNotFoundError } from '@temporalio/common';
-import { WalkbackError } from '../domain/errors.ts';
+import { messageOf, WalkbackError } from '../domain/errors.ts';
 import type { ActivityProgress } from '../activities/types.ts';
 import { walkbackErrorOfFailure } from '../temporal/failures.ts';
 import {
@@ -128,11 +128,13 @@ export function clientError(error: unknown, workflowId: string): WalkbackError {
   if (error instanceof WorkflowNotFoundError)
     return new WalkbackError('NOT_FOUND', `There is no operation with the id "${workflowId}".`, { cause: error });
   if (error instanceof WorkflowFailedError || error instanceof WorkflowUpdateFailedError) return walkbackErrorOfFailure(error);
-  if (error instanceof Error && /DEADLINE_EXCEEDED|no poller|Workflow worker/i.test(error.message)) {
+  // The client wraps what the server said: "Failed to query Workflow", caused by "4 DEADLINE_EXCEEDED: …".
+  const said = error instanceof Error ? `${error.message} ${String(error.cause)}` : '';
+  if (/DEADLINE_EXCEEDED|no poller|Workflow worker/i.test(said)) {
     return new WalkbackError('NO_WORKER', `No walkback worker answers for "${workflowId}".`, { cause: error });
   }
-  if (error instanceof Error && /UNAVAILABLE|ECONNREFUSED/i.test(`${error.message} ${String(error.cause)}`)) {
-    return new WalkbackError('TEMPORAL_UNREACHABLE', `Temporal does not answer: ${error.message}.`, { cause: error });
+  if (/UNAVAILABLE|ECONNREFUSED/i.test(said)) {
+    return new WalkbackError('TEMPORAL_UNREACHABLE', `Temporal does not answer: ${messageOf(error)}.`, { cause: error });
   }
   return walkbackErrorOfFailure(error);
 }

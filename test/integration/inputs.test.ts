@@ -12,6 +12,7 @@ import { waitUntil } from '../harness/wait-until.ts';
 import { type CliOutcome, documentOf, errorCodeOf, runCli, startCli } from './cli/run-cli.ts';
 import { restoreRequest, type Shop, startShop } from './cli/shop.ts';
 import { executions, scheduledActivities, withTemporal } from './cli/temporal.ts';
+import { openArchive } from './faults/stored-objects.ts';
 
 let shop: Shop;
 let site: DemoSite;
@@ -241,6 +242,16 @@ describe('restore inputs that are refused by the workflow before any work', () =
     expect(await claims()).not.toContainEqual(expect.stringContaining('holder'));
   });
 
+  it('a name whose archive holds something already is refused, naming what', async () => {
+    await using archive = openArchive(site, 'of-somebody');
+    await archive.put('wal_005/000000010000000000000001.zst', Buffer.from('the WAL of another cluster'));
+    const outcome = await refusedByWorkflow({ as: 'of-somebody' });
+    expect([outcome.exitCode, errorCodeOf(outcome)]).toEqual([3, 'ARCHIVE_PREFIX_IN_USE']);
+    expect(outcome.stderr).toContain('it holds wal_005/000000010000000000000001.zst');
+    const plan = await site.client.planRestore(await restoreRequest(shop, 'of-somebody'));
+    expect(plan.checks.find((check) => check.name === 'archive')).toMatchObject({ refusal: { code: 'ARCHIVE_PREFIX_IN_USE' } });
+  });
+
   it('the name of a configured cluster is refused', async () => {
     const outcome = await restore({ as: demoCluster, dataDirectory: join(site.directory, 'second-shop') });
     expect([outcome.exitCode, errorCodeOf(outcome)]).toEqual([2, 'INVALID_REQUEST']);
@@ -316,7 +327,9 @@ describe('a worker that cannot work', () => {
     waiting.stderr.on('data', (text: Buffer) => (said += text.toString()));
     await waitUntil(() => said.includes('No worker answers yet'), { timeoutMs: 15_000, description: 'it is noted' });
     await using client = await createWalkbackClient({ address: site.temporal.address, taskQueue: queue });
-    await client.getRestore(restoreWorkflowId(demoHost, join(site.directory, 'waits'))).cancel();
+    const handle = client.getRestore(restoreWorkflowId(demoHost, join(site.directory, 'waits')));
+    await expect(handle.progress()).rejects.toMatchObject({ code: 'NO_WORKER' });
+    await handle.cancel();
     const worker = startCli({ ...site, environment }, ['worker']);
     const { exitCode } = await waiting;
     expect(exitCode).toBe(1);
