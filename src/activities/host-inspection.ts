@@ -13,7 +13,7 @@ import { found, type PlanCheck, type PlanCheckName, refused } from '../domain/pl
 import { type RecoveryPlan, segmentCountOf } from '../domain/recovery-plan.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
 import { splitLibraries } from '../postgres/carried-settings.ts';
-import { inspectDataDirectory } from '../postgres/data-directory.ts';
+import { type DataDirectoryState, inspectDataDirectory } from '../postgres/data-directory.ts';
 import { installationFor, type PostgresInstallation } from '../postgres/installations.ts';
 import { absentLibraries } from '../postgres/libraries.ts';
 import { inspectMachine, linkedIcuMajor } from '../postgres/machine.ts';
@@ -106,13 +106,30 @@ async function hostFacts(
 
 async function assertDirectoryFree(dataDirectory: string): Promise<string> {
   const state = await inspectDataDirectory(dataDirectory);
-  if (state.kind === 'running' || (state.kind === 'marked' && state.running)) {
+  if (state.kind === 'marked') throw leftByRestore(dataDirectory, state);
+  if (state.kind === 'running') {
     throw new WalkbackError('DATA_DIRECTORY_IN_USE', `A server runs on ${dataDirectory}.`, { facts: { dataDirectory } });
   }
-  if (state.kind === 'occupied' || state.kind === 'marked') {
+  if (state.kind === 'occupied') {
     throw new WalkbackError('DATA_DIRECTORY_NOT_EMPTY', `${dataDirectory} is not empty.`, { facts: { dataDirectory } });
   }
   return `${dataDirectory} is ${state.kind}.`;
+}
+
+/** What an earlier run has left, perhaps one that was terminated and could clear nothing away, is refused with what its marker tells. */
+function leftByRestore(dataDirectory: string, { marker, running }: DataDirectoryState & { readonly kind: 'marked' }): WalkbackError {
+  const { restoreId, runId, phase, createdAt } = marker;
+  const by = `the restore "${restoreId}" (${phase}, made ${createdAt})`;
+  const facts = { dataDirectory, restoreId, runId, phase };
+  return running
+    ? new WalkbackError('DATA_DIRECTORY_IN_USE', `A server of ${by} runs on ${dataDirectory}.`, {
+        facts,
+        hint: `Look whether that restore, or the cluster that came of it, is in use. If it is not: pg_ctl -D ${dataDirectory} stop.`,
+      })
+    : new WalkbackError('DATA_DIRECTORY_NOT_EMPTY', `${dataDirectory} is not empty: it holds what ${by} has left.`, {
+        facts,
+        hint: 'Remove the directory when nothing in it is needed, or choose another one.',
+      });
 }
 
 /** The name of a configured cluster stands for its archive and its archive_command too, whether it has used them yet or not. */

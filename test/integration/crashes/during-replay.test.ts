@@ -1,13 +1,17 @@
 /** PostgreSQL, the agent or the worker dies while WAL is replayed: the restore goes on, on the same directory, and lands as if nothing had been. */
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { demoAdmin } from '../../../src/demo/demo-site.ts';
 import type { LandingReport } from '../../../src/domain/landing-report.ts';
 import { connectServer } from '../../../src/postgres/connection.ts';
+import { stopServer } from '../../../src/postgres/process-control.ts';
 import { readRecoveryProgress, resumeReplay } from '../../../src/postgres/recovery-progress.ts';
+import { readMarker } from '../../../src/postgres/restore-marker.ts';
 import { serverProcesses, serverState } from '../../../src/postgres/server-state.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
+import { withTemporal } from '../cli/temporal.ts';
 import { Scene, type StartedRestore, stepOf, untilPhase, untilReplayed, untilServer } from '../faults/scene.ts';
 import type { Gate } from '../faults/store-troubles.ts';
 
@@ -179,5 +183,30 @@ describe('a restore whose WAL is being replayed', () => {
     for (const report of reports) await expectLanded(report);
     expect(new Set(reports.map(({ port }) => port)).size).toBe(2);
     expect(new Set(reports.map(({ dataDirectory }) => dataDirectory)).size).toBe(2);
+  });
+});
+
+describe('a restore that was terminated, so that nothing was cleared away', () => {
+  it('is refused when it is run again, by the marker and without touching anything, until a person has removed what it left', async () => {
+    const { handle, request, connection, pid } = await pausedRestore('terminated');
+    await connection[Symbol.asyncDispose]();
+    await withTemporal(scene.site, (client) => client.workflow.getHandle(handle.workflowId).terminate('by mistake'));
+    await expect(handle.result()).rejects.toMatchObject({ code: 'CANCELLED', message: expect.stringContaining('terminated') as string });
+    const { dataDirectory } = request;
+    const again = async (changes: Partial<typeof request> = {}) => (await scene.restore({ ...request, ...changes })).handle.result();
+
+    const whose = { facts: { dataDirectory, restoreId: handle.workflowId, phase: 'recovering' } };
+    await expect(again()).rejects.toMatchObject({ code: 'DATA_DIRECTORY_IN_USE', ...whose });
+    await expect(again({ dataDirectory: `${dataDirectory}-2` })).rejects.toMatchObject({ code: 'NAME_IN_USE' });
+    expect((await serverState(dataDirectory)).pid).toBe(pid);
+    await stopServer({ dataDirectory, mode: 'fast', timeoutMs: leftoversBoundMs });
+    await expect(again()).rejects.toMatchObject({
+      code: 'DATA_DIRECTORY_NOT_EMPTY',
+      message: expect.stringContaining(`what the restore "${handle.workflowId}" (recovering,`) as string,
+      ...whose,
+    });
+    expect(await readMarker(dataDirectory)).toMatchObject({ phase: 'recovering' });
+    await rm(dataDirectory, { recursive: true });
+    await expectLanded(await again({ atTarget: 'promote' }));
   });
 });
