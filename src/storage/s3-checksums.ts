@@ -1,6 +1,6 @@
 /** Checksums of what is sent to an S3 store, made by native code and away from the main thread where there is much of it. */
 import { createHash, webcrypto } from 'node:crypto';
-import { crc32 } from 'node:zlib';
+import { crc32 } from '@node-rs/crc32';
 import type { S3Client } from '@aws-sdk/client-s3';
 
 /** From here on a hash in the thread pool costs less than the time that the main thread would lose. */
