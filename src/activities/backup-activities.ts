@@ -24,10 +24,11 @@ const segmentsMaximum = 1_000_000n;
 /** Makes the part of the host activities that is about base backups. */
 export function createBackupActivities(
   dependencies: HostDependencies,
-): Pick<HostActivities, 'checkBackupSource' | 'copyBaseBackup' | 'awaitWalArchived' | 'completeBaseBackup'> {
+): Pick<HostActivities, 'checkBackupSource' | 'copyBaseBackup' | 'releaseBackupSession' | 'awaitWalArchived' | 'completeBaseBackup'> {
   return {
     checkBackupSource: (job) => runActivity(() => checkBackupSource(dependencies, job)),
     copyBaseBackup: (job) => runActivity((step) => copyBaseBackup(dependencies, job, step)),
+    releaseBackupSession: (job) => runActivity((step) => releaseBackupSession(dependencies, job, step)),
     awaitWalArchived: ({ job, copied }) =>
       runActivity(async (step) => {
         const store = dependencies.openStore(job.archiveUrl);
@@ -80,6 +81,16 @@ async function copyBaseBackup(dependencies: HostDependencies, job: BackupJob, st
       throw error;
     }
   });
+}
+
+/** The lease ends an attempt that runs yet, which leaves its session to the next one; and an attempt that comes late does not get the lease. */
+async function releaseBackupSession(
+  { leases, heldBackups, clusterOf }: HostDependencies,
+  job: BackupJob,
+  step: ActivityStep,
+): Promise<null> {
+  await leases.run(clusterOf(job.cluster).dataDirectory, step, () => heldBackups.release(job.cluster));
+  return null;
 }
 
 async function complete(

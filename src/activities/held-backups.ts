@@ -38,6 +38,14 @@ export class HeldBackups implements AsyncDisposable {
     return undefined;
   }
 
+  /** Ends the one of the cluster, if there is one: no attempt comes for it. */
+  async release(cluster: string): Promise<void> {
+    const held = this.#held.get(cluster);
+    if (held === undefined) return;
+    clearTimeout(held.timer);
+    await this.#end(cluster, held.backup);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const all = [...this.#held.values()];
     this.#held.clear();

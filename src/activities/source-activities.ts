@@ -46,7 +46,7 @@ export function createSourceActivities(
     createRestorePoint: (input) => runActivity((step) => makeRestorePoint(dependencies, input, step.signal)),
     configureArchiving: ({ cluster, archiveUrl }) =>
       runActivity((step) => configureArchiving(dependencies, { name: cluster, archiveUrl }, step)),
-    restartSource: ({ cluster }) => runActivity((step) => restartSource(dependencies, cluster, step)),
+    restartSource: ({ cluster }) => runActivity(() => restartSource(dependencies, cluster)),
     proveArchiving: ({ cluster, archiveUrl }) =>
       runActivity(async (step) => {
         const closed = await closeSegment(dependencies.clusterOf(cluster));
@@ -266,7 +266,8 @@ async function assertServed(dependencies: HostDependencies, cluster: HostCluster
   );
 }
 
-async function restartSource(dependencies: HostDependencies, name: string, step: ActivityStep): Promise<null> {
+/** One that is cancelled goes on to its end: a source that was stopped is not left so. */
+async function restartSource(dependencies: HostDependencies, name: string): Promise<null> {
   const cluster = dependencies.clusterOf(name);
   if (!(await needsRestart(cluster))) return null;
   const binDirectory = await binDirectoryOf(dependencies, cluster);
@@ -279,7 +280,6 @@ async function restartSource(dependencies: HostDependencies, name: string, step:
     timeoutMs: startTimeoutMs,
     until: 'accepting',
     asBefore: true,
-    signal: step.signal,
   });
   return null;
 }

@@ -263,6 +263,8 @@ export interface HostActivities extends RetirementActivities, ExaminationActivit
   checkBackupSource(job: BackupJob): Promise<Attempted<{ readonly pgVersion: number; readonly systemIdentifier: string }>>;
   /** Goes on with the session of an earlier attempt, or starts a new one and removes the objects of unfinished ones. */
   copyBaseBackup(job: BackupJob): Promise<Attempted<CopiedBaseBackup>>;
+  /** Ends what an attempt to copy has left, or has yet: its session on the server. Without one it does nothing. */
+  releaseBackupSession(job: BackupJob): Promise<Attempted<null>>;
   /** Only waits; switches the segment when the source is idle, which is harmless. */
   awaitWalArchived(input: { readonly job: BackupJob; readonly copied: CopiedBaseBackup }): Promise<Attempted<null>>;
   /** Writes the same documents again; a sentinel that is there is success. */

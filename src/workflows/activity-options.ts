@@ -40,6 +40,13 @@ const onHost: ActivityOptions = {
   retry: patientRetry,
 };
 const firstOnHost: ActivityOptions = { ...onHost, scheduleToStartTimeout: hostAnswersWithin, retry: briefRetry };
+/** Nothing waits for ever when the host is gone: what is to be ended there has ended with its agent. */
+const endOnHost: ActivityOptions = {
+  ...onHost,
+  scheduleToStartTimeout: '15 seconds',
+  scheduleToCloseTimeout: '2 minutes',
+  retry: briefRetry,
+};
 const longOnHost: ActivityOptions = { ...onHost, startToCloseTimeout: '7 days' };
 
 const control = {
@@ -84,6 +91,7 @@ const host = {
   abandonRestore: { ...onHost, startToCloseTimeout: '30 minutes' },
   checkBackupSource: firstOnHost,
   copyBaseBackup: longOnHost,
+  releaseBackupSession: endOnHost,
   awaitWalArchived: { ...longOnHost, startToCloseTimeout: '12 hours' },
   completeBaseBackup: onHost,
   createRestorePoint: { ...firstOnHost, startToCloseTimeout: '10 minutes' },

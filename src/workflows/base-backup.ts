@@ -2,6 +2,7 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { defineQuery, executeChild, setHandler } from '@temporalio/workflow';
 import { backupWorkflowId } from '../domain/workflow-ids.ts';
+import type { BackupJob } from '../activities/types.ts';
 import type { BackupPhase, BackupProgress, BaseBackupReport, BaseBackupRequest, ScheduledBackupReport } from './contract.ts';
 import { progressQuery } from './contract.ts';
 import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
@@ -19,11 +20,13 @@ export async function baseBackup(request: BaseBackupRequest): Promise<BaseBackup
   return await failingAsApplicationFailure(() => takeBaseBackup(request, steps, temporalWorld()));
 }
 
+type BackupWorld = Pick<RestoreWorld, 'control' | 'host' | 'isCancellation' | 'knows' | 'uncancelled'>;
+
 /** The story of a base backup, whoever runs it. */
 export async function takeBaseBackup(
   request: BaseBackupRequest,
   steps: StepRecorder<BackupPhase>,
-  world: Pick<RestoreWorld, 'control' | 'host' | 'isCancellation'>,
+  world: BackupWorld,
 ): Promise<BaseBackupReport> {
   const startedMs = Date.now();
   const { cluster } = request;
@@ -32,9 +35,12 @@ export async function takeBaseBackup(
   const job = { cluster, archiveUrl: place.archiveUrl, ...(request.kind === undefined ? {} : { kind: request.kind }) };
   try {
     await steps.run('check-source', `Check that ${cluster} archives its WAL`, (summary) => host.checkBackupSource(summary, job));
-    const copied = await steps.run('copy-files', `Copy the files of ${cluster} into the archive`, (summary) =>
-      host.copyBaseBackup(summary, job),
-    );
+    const copied = await steps
+      .run('copy-files', `Copy the files of ${cluster} into the archive`, (summary) => host.copyBaseBackup(summary, job))
+      .catch(async (error: unknown) => {
+        await releaseSession(world, host, job);
+        throw error;
+      });
     await steps.run('await-wal', `Wait until ${copied.finishSegment} is archived`, (summary) =>
       host.awaitWalArchived(summary, { job, copied }),
     );
@@ -47,6 +53,19 @@ export async function takeBaseBackup(
   } catch (error) {
     steps.enter('failed', world.isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, place.host).message);
     throw world.isCancellation(error) ? error : walkbackErrorOf(error, place.host);
+  }
+}
+
+/**
+ * A session that a lost attempt has left waits for the next one, and none comes any more. Nor does the workflow wait for an attempt to hear that
+ * it is cancelled: once it has ended, the attempt could not tell that from being lost.
+ */
+async function releaseSession(world: BackupWorld, host: ReturnType<RestoreWorld['host']>, job: BackupJob): Promise<void> {
+  if (!world.knows('release-backup-session')) return;
+  try {
+    await world.uncancelled(() => host.releaseBackupSession(`End the backup on the server of ${job.cluster}`, job));
+  } catch {
+    // The agent does not answer. The session ends with it, or a quarter of an hour after the attempt; why the backup ends is told instead.
   }
 }
 

@@ -60,6 +60,19 @@ describe('HeldBackups', () => {
     expect([foreign.endCount, dead.endCount]).toEqual([1, 1]);
   });
 
+  it('end the session of a cluster whose backup is given up, and know nothing of it any more', async () => {
+    await using held = new HeldBackups();
+    const session = new Session();
+    held.hold('shop', 'backup-1', session.backup);
+    await held.release('books');
+    expect(session.endCount).toBe(0);
+    await held.release('shop');
+    await held.release('shop');
+    await vi.advanceTimersByTimeAsync(15 * minuteMs);
+    expect(session.endCount).toBe(1);
+    expect(await held.take('shop', 'backup-1')).toBeUndefined();
+  });
+
   it('end what is held when the agent ends', async () => {
     const session = new Session();
     {

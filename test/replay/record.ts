@@ -17,6 +17,7 @@ import { connectServer } from '../../src/postgres/connection.ts';
 import { serverState } from '../../src/postgres/server-state.ts';
 import { tarPartitionsPrefix } from '../../src/archive/layout.ts';
 import { waitUntil } from '../harness/wait-until.ts';
+import { StoreTroubles } from '../integration/faults/store-troubles.ts';
 import { listKeys, openArchive, remove } from '../integration/faults/stored-objects.ts';
 
 /** Stack traces name the checkout; a committed history must not. */
@@ -43,6 +44,7 @@ await record(
 await recordPaused('point-in-time-restore.cancelled', 'cancelled', (handle) => handle.cancel());
 await recordPaused('point-in-time-restore.paused-and-promoted', 'promoted', (handle) => handle.promote());
 await recordCancelledBackup();
+await recordCancelledCopying();
 await recordScheduled();
 await recordFamily();
 await recordOlderBackup();
@@ -85,6 +87,19 @@ async function recordCancelledBackup(): Promise<void> {
   await handle.cancel();
   await record('base-backup.cancelled', handle);
   await site.start('agent');
+}
+
+/** The store holds a part back, so that the backup is cancelled while it copies. */
+async function recordCancelledCopying(): Promise<void> {
+  const { server } = site.s3;
+  if (server === undefined) throw new Error('the site has no S3 server of its own');
+  using store = new StoreTroubles(server);
+  const gate = store.hold('PutObject', '/tar_partitions/');
+  const handle = await site.client.startBackup({ cluster: demoCluster });
+  await waitUntil(() => gate.arrived.length > 0, { timeoutMs: 60_000, description: 'a part is on its way' });
+  await handle.cancel();
+  await record('base-backup.cancelled-while-copying', handle);
+  gate.open();
 }
 
 async function recordScheduled(): Promise<void> {

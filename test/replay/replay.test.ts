@@ -12,6 +12,7 @@ describe('recorded histories', () => {
     expect(names.map((name) => name.replace('.json', ''))).toEqual(
       expect.arrayContaining([
         'base-backup.cancelled',
+        'base-backup.cancelled-while-copying',
         'base-backup.completed',
         'base-backup.failed',
         'point-in-time-restore.cancelled',

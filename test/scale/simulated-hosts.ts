@@ -59,6 +59,7 @@ export function simulateHosts({ lastSegment, endLsn, together }: SimulatedHosts)
     promotePaused: notSimulated,
     checkBackupSource: notSimulated,
     copyBaseBackup: notSimulated,
+    releaseBackupSession: notSimulated,
     awaitWalArchived: notSimulated,
     completeBaseBackup: notSimulated,
     createRestorePoint: notSimulated,
