@@ -1,4 +1,4 @@
-/** What an archive holds of WAL, for the pure rules about it: one listing, the history files, and one header for the size of a segment. */
+/** What an archive holds of WAL, for the pure rules about it: one listing, the history files, one header for the size of a segment, and the gaps of the listing asked for by name. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Finding } from '../domain/archive-findings.ts';
 import { WalkbackError } from '../domain/errors.ts';
@@ -6,13 +6,15 @@ import type { WalHoldings } from '../domain/recovery-plan.ts';
 import { defaultWalSegmentBytes, historyFileName, type TimelineId } from '../domain/wal-segment.ts';
 import { signalOption } from './documents/stored-document.ts';
 import { walKey } from './layout.ts';
+import { withUnlisted } from './unlisted-wal.ts';
 import type { WalArchive, WalInventory } from './wal-archive.ts';
 
 /** Lists the WAL and reads the history files. @throws WalkbackError OBJECT_DAMAGED for a history file or the segment that tells the size */
 export async function readWalHoldings(archive: WalArchive, signal?: AbortSignal): Promise<WalHoldings> {
-  const inventory = await archive.list(signalOption(signal));
-  const histories = await readHistories(archive, inventory, signal);
-  const segmentBytes = await segmentBytesOf(archive, inventory, signal);
+  const listed = await archive.list(signalOption(signal));
+  const histories = await readHistories(archive, listed, signal);
+  const segmentBytes = await segmentBytesOf(archive, listed, signal);
+  const inventory = await withUnlisted(archive, listed, { segmentBytes, signal });
   return { segments: inventory.segments, partials: inventory.partials, histories, segmentBytes };
 }
 
@@ -42,13 +44,14 @@ export async function readSettledHoldings(archive: WalArchive, options: SettleOp
 }
 
 async function readReadableHoldings(archive: WalArchive, signal: AbortSignal): Promise<SettledHoldings> {
-  const inventory = await archive.list({ signal });
+  const listed = await archive.list({ signal });
   const damagedHistories: Finding[] = [];
-  const histories = await readHistories(archive, inventory, signal, (timeline, error) => {
+  const histories = await readHistories(archive, listed, signal, (timeline, error) => {
     const key = historyFileName(timeline);
     damagedHistories.push({ kind: 'object-damaged', severity: 'error', key: walKey(key, ''), text: error.message });
   });
-  const segmentBytes = await anySegmentBytes(archive, inventory, signal);
+  const segmentBytes = await anySegmentBytes(archive, listed, signal);
+  const inventory = await withUnlisted(archive, listed, { segmentBytes, signal });
   return { holdings: { segments: inventory.segments, histories, segmentBytes }, damagedHistories };
 }
 

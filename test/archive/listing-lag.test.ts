@@ -5,14 +5,17 @@ import { verifyArchive } from '../../src/archive/archive-verification.ts';
 import { completeBaseBackup } from '../../src/archive/base-backup-completion.ts';
 import { fetchBaseBackup } from '../../src/archive/base-backup-fetch.ts';
 import { uploadBaseBackup } from '../../src/archive/base-backup-push.ts';
-import { manifestKey, tarPartitionsPrefix } from '../../src/archive/layout.ts';
+import { manifestKey, tarPartitionsPrefix, walKey, walPrefix } from '../../src/archive/layout.ts';
+import { createWalArchive } from '../../src/archive/wal-archive.ts';
+import { readWalHoldings } from '../../src/archive/wal-holdings.ts';
 import type { ListedObjects } from '../../src/demo/s3-server/list-operations.ts';
 import { startS3Server } from '../../src/demo/s3-server/s3-server.ts';
 import type { ObjectInfo } from '../../src/storage/object-store.ts';
 import { createS3ObjectStore } from '../../src/storage/s3-object-store.ts';
 import { contentsOf, keptFiles, makeDataDirectory, start, stopped } from './support/data-directory.ts';
 import { SmallArchive, smallSegment } from './support/small-archive.ts';
-import { temporaryDirectory } from './support/temporary.ts';
+import { temporaryDirectory, watched } from './support/temporary.ts';
+import { segmentBytes } from './support/wal.ts';
 
 const credentials = { accessKeyId: 'lag', secretAccessKey: 'lag-secret' };
 const part = (number: number): string => `${tarPartitionsPrefix(start.name)}part_00${number}.tar.zst`;
@@ -101,22 +104,49 @@ describe('a listing that lags behind', () => {
     await archive.addWal([2, 3, 4, 5]);
     await archive.addBackup({ start: 3, finishTime: '2026-11-22T10:00:00Z' });
     const hidden = `${tarPartitionsPrefix(`base_${smallSegment(3)}`)}part_001.tar`;
-    const verify = async (id: string) =>
-      await verifyArchive({
-        store,
-        openWal: archive.openWal,
-        cipher: undefined,
-        cluster: 'shop',
-        deep: false,
-        id,
-        startedAt: id,
-        holeSettlesWithinMs: 0,
-        signal,
-        onProgress: () => undefined,
-      });
     await lagging.showPast((objects) => objects.filter(({ key }) => key !== hidden));
-    expect(await verify('2026-11-22T12:00:00.000Z')).toMatchObject({ isSound: true, backups: 1 });
+    expect(await verifyOf(archive, 'lagging')).toMatchObject({ isSound: true, backups: 1 });
     await store.delete([hidden]);
-    expect(await verify('2026-11-22T12:00:01.000Z')).toMatchObject({ isSound: false, findings: [{ kind: 'object-missing', key: hidden }] });
+    expect(await verifyOf(archive, 'lost')).toMatchObject({ isSound: false, findings: [{ kind: 'object-missing', key: hidden }] });
+  });
+
+  it('lets verify and a plan see WAL that is not listed yet, and the hole where there is none', async () => {
+    await using directory = await temporaryDirectory();
+    await using lagging = await openLagging();
+    const { store } = lagging;
+    const archive = new SmallArchive(store, directory.path);
+    await archive.addWal([2, 3, 4, 5, 6, 7]);
+    await archive.addBackup({ start: 3, finishTime: '2026-11-22T10:00:00Z' });
+    const hidden = [4, 6].map((number) => walKey(smallSegment(number), 'zst'));
+    await lagging.showPast((objects) => objects.filter(({ key }) => !hidden.includes(key)));
+    const seen = async () => [...(await readWalHoldings(archive.openWal(), signal)).segments].toSorted();
+    expect(await seen()).toEqual([2, 3, 4, 5, 6, 7].map((number) => smallSegment(number)));
+    expect(await verifyOf(archive, 'lagging')).toMatchObject({ isSound: true });
+    await store.delete(hidden.slice(0, 1));
+    expect(await seen()).not.toContain(smallSegment(4));
+    expect(await verifyOf(archive, 'holed')).toMatchObject({
+      isSound: false,
+      findings: [{ kind: 'wal-hole', range: { first: smallSegment(4) } }],
+    });
+  });
+
+  it('asks for what is missing by its name, and for none where so much is missing that it is gone', async () => {
+    await using directory = await temporaryDirectory();
+    await using lagging = await openLagging();
+    const archive = new SmallArchive(lagging.store, directory.path);
+    await archive.addWal([2, 5]);
+    const asked: string[] = [];
+    const watching = watched(lagging.store, (operation, key) => operation === 'list' && key !== walPrefix && asked.push(key));
+    const wal = createWalArchive(watching, { compression: 'zstd', segmentBytes });
+    expect((await readWalHoldings(wal, signal)).segments.size).toBe(2);
+    expect(asked.splice(0).toSorted()).toEqual([3, 4].map((number) => `${walPrefix}${smallSegment(number)}`));
+    await archive.addWal([30]);
+    expect((await readWalHoldings(wal, signal)).segments.size).toBe(3);
+    expect(asked).toEqual([]);
   });
 });
+
+async function verifyOf({ store, openWal }: SmallArchive, id: string) {
+  const options = { store, openWal, cipher: undefined, cluster: 'shop', deep: false, id, startedAt: id, holeSettlesWithinMs: 0, signal };
+  return await verifyArchive({ ...options, onProgress: () => undefined });
+}

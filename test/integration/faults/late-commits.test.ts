@@ -60,8 +60,8 @@ function holdEachPush(): { readonly open: (name: string) => void; readonly openA
   };
 }
 
-/** Two for the new archive, one for the backups, one for the WAL. */
-const listingsOfPlanCount = 4;
+/** Two for the new archive, one for the backups, one for the WAL, and one that asks for the missing segment by its name. */
+const listingsOfPlanCount = 5;
 
 function countOfListings(): number {
   return scene.store.seen.filter(({ operation }) => operation === 'ListObjectsV2').length;
