@@ -44,6 +44,8 @@ export interface WaitOptions {
 
 /** Who is told of a connection's life. */
 export interface ConnectionListener {
+  /** It begins to connect. */
+  readonly onBegin: (connection: HttpConnection) => void;
   /** A body was read to its end: another request may be sent. */
   readonly onIdle: (connection: HttpConnection) => void;
   readonly onClose: (connection: HttpConnection) => void;
@@ -89,6 +91,7 @@ export class HttpConnection {
   /** Connects. @throws system errors of connecting and errors of TLS; ETIMEDOUT; AbortError */
   static async open(origin: Origin, options: WaitOptions & ConnectionListener): Promise<HttpConnection> {
     const connection = new HttpConnection(origin, options);
+    options.onBegin(connection);
     await connection.#wait('connecting', options);
     return connection;
   }

@@ -15,6 +15,7 @@ export interface ConnectionsOptions {
 export class HttpConnections {
   readonly #options: ConnectionsOptions;
   readonly #idle: { readonly origin: string; readonly connection: HttpConnection; readonly timer: NodeJS.Timeout }[] = [];
+  /** From the beginning of connecting. */
   readonly #open = new Set<HttpConnection>();
 
   constructor(options: ConnectionsOptions) {
@@ -28,7 +29,7 @@ export class HttpConnections {
     return await connection.ask(request, { timeoutMs: answerTimeoutMs, signal });
   }
 
-  /** Closes idle and busy connections. */
+  /** Closes idle and busy connections, and those that are being opened. */
   close(): void {
     for (const { timer } of this.#idle.splice(0)) clearTimeout(timer);
     for (const connection of this.#open) connection.destroy();
@@ -39,13 +40,12 @@ export class HttpConnections {
     origin: Origin,
     options: { readonly timeoutMs: number; readonly signal: AbortSignal | undefined },
   ): Promise<HttpConnection> {
-    const connection = await HttpConnection.open(origin, {
+    return await HttpConnection.open(origin, {
       ...options,
+      onBegin: (connecting) => this.#open.add(connecting),
       onIdle: (idle) => this.#keep(nameOf(origin), idle),
       onClose: (closed) => this.#forget(closed),
     });
-    this.#open.add(connection);
-    return connection;
   }
 
   /** The one that was used last: the others may grow old and go. */

@@ -218,6 +218,17 @@ describe('a connection to the store', () => {
     await expect(connections().ask(store.origin, get, AbortSignal.abort())).rejects.toMatchObject({ name: 'AbortError' });
   });
 
+  it('is given up with its client while it is being opened', async () => {
+    const store = await serve(() => undefined);
+    const client = connections();
+    // The server takes the connection and never answers the greeting of TLS.
+    const failure = client.ask({ ...store.origin, isTls: true }, get, undefined).catch((error: unknown) => error);
+    await vi.waitFor(() => expect(store.connectionCount()).toBe(1));
+    client.close();
+    expect(await failure).toMatchObject({ code: 'ECONNRESET' });
+    await vi.waitFor(() => expect([...store.sockets].every(({ closed }) => closed)).toBe(true));
+  });
+
   it('is refused where nobody listens', async () => {
     const store = await serve(() => undefined);
     for (const one of open.splice(0)) one.close();
