@@ -6,8 +6,8 @@ export type Trouble =
   | { readonly kind: 'stop'; readonly who: 'worker' | 'agent'; readonly awayMs: number }
   | { readonly kind: 'kill-postgres' }
   | { readonly kind: 'store'; readonly fault: StoreFault; readonly requestCount: number }
-  /** The process comes back with a clock that is so far off; PostgreSQL, Temporal and the store keep theirs. */
-  | { readonly kind: 'clock'; readonly who: 'worker' | 'agent'; readonly shiftMs: number }
+  /** The clock of the running process jumps so far, after a while as far to the other side, and back at the end; PostgreSQL, Temporal and the store keep theirs. */
+  | { readonly kind: 'clock'; readonly who: 'worker' | 'agent'; readonly shiftMs: number; readonly forMs: number }
   /** The process is stopped, and a later version of walkback takes its place. */
   | { readonly kind: 'upgrade'; readonly who: 'worker' | 'agent'; readonly awayMs: number }
   /** Of the small disk that the restore goes to; passed over where there is none. */
@@ -96,7 +96,7 @@ function oneTrouble(random: () => number, onSmallDisk: boolean): Trouble {
     () => ({ kind: 'kill-postgres' }),
     () => ({ kind: 'store', fault: choose(random, storeFaults), requestCount: between(random, 1, 12) }),
     () => ({ kind: 'store', fault: choose(random, storeFaults), requestCount: between(random, 1, 12) }),
-    () => ({ kind: 'clock', who, shiftMs: between(random, -clockShiftMaximumMs, clockShiftMaximumMs) }),
+    () => ({ kind: 'clock', who, shiftMs: between(random, -clockShiftMaximumMs, clockShiftMaximumMs), forMs: awayMs }),
     () => ({ kind: 'upgrade', who: 'agent', awayMs }),
     () => ({ kind: 'upgrade', who, awayMs }),
     ...(onSmallDisk ? [fillDisk, fillDisk] : []),

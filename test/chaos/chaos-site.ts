@@ -13,6 +13,7 @@ import { fillDisk } from '../harness/small-disk.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { Scene } from '../integration/faults/scene.ts';
 import { installLaterVersion } from './next-version.ts';
+import { setClock, settableClock } from './clock-file.ts';
 import type { PlannedTrouble, StoreFault, Trouble } from './chaos-plan.ts';
 
 const faults: Readonly<Record<StoreFault, Fault>> = {
@@ -62,7 +63,8 @@ export class ChaosSite implements AsyncDisposable {
     const directory = await mkdtemp(join(tmpdir(), 'walkback-chaos-'));
     const temporal = await startTemporal(directory);
     try {
-      const scene = await Scene.open({ startTemporal: async () => temporal, environment });
+      const clocks = settableClock(clockFileOf(directory));
+      const scene = await Scene.open({ startTemporal: async () => temporal, environment: { ...environment, ...clocks } });
       return new ChaosSite(scene, { directory, temporal });
     } catch (error) {
       await temporal.close();
@@ -117,6 +119,7 @@ export class ChaosSite implements AsyncDisposable {
       this.scene.store.end();
       while (deeds.length > 0) await deeds.shift();
       await Promise.all(this.#deeds.values());
+      for (const who of ['worker', 'agent']) await setClock(clockFileOf(this.#directory), who, 0);
     };
   }
 
@@ -141,6 +144,8 @@ export class ChaosSite implements AsyncDisposable {
         return;
       case 'kill-postgres':
         return await this.#inTurn('postgres', () => this.#killPostgres(dataDirectory, ended));
+      case 'clock':
+        return await this.#jump(trouble, ended);
       case 'fill-disk':
         return smallDisk === undefined ? undefined : await fillAndFree(smallDisk, trouble.forMs, ended);
       default:
@@ -163,13 +168,21 @@ export class ChaosSite implements AsyncDisposable {
     await startServer({ binDirectory, dataDirectory, logFile, timeoutMs: startTimeoutMs, until: 'accepting' });
   }
 
-  async #end(trouble: Extract<Trouble, { who: Mortal }>): Promise<void> {
+  /** Whatever else is done to the process: one that is started meanwhile has that clock too. */
+  async #jump({ who, shiftMs, forMs }: Extract<Trouble, { kind: 'clock' }>, ended: AbortSignal): Promise<void> {
+    const file = clockFileOf(this.#directory);
+    await setClock(file, who, shiftMs);
+    await delay(forMs, undefined, { signal: ended }).catch(() => undefined);
+    if (!ended.aborted) await setClock(file, who, -shiftMs);
+  }
+
+  async #end(trouble: Exclude<Extract<Trouble, { who: Mortal }>, { kind: 'clock' }>): Promise<void> {
     if (trouble.who === 'temporal') return await this.#restartTemporal(trouble.awayMs);
     const { who } = trouble;
     await (trouble.kind === 'stop' || trouble.kind === 'upgrade' ? this.scene.stop(who) : this.scene.kill(who));
-    if (trouble.kind !== 'clock') await delay(trouble.awayMs);
+    await delay(trouble.awayMs);
     if (trouble.kind === 'upgrade') return await this.#startLaterVersion(who);
-    await this.scene.start(who, trouble.kind === 'clock' ? { NODE_OPTIONS: shiftedClock(trouble.shiftMs) } : {}, this.#programs.get(who));
+    await this.scene.start(who, {}, this.#programs.get(who));
   }
 
   async #startLaterVersion(who: 'worker' | 'agent'): Promise<void> {
@@ -223,8 +236,6 @@ async function killPostgres(dataDirectory: string, ended: AbortSignal): Promise<
   await waitUntil(async () => (await serverState(dataDirectory)).pid !== pid, { description: 'the server is dead' });
 }
 
-/** Node's own clock, in the process alone. */
-function shiftedClock(shiftMs: number): string {
-  const code = `const Real=Date;const now=Real.now.bind(Real);globalThis.Date=class extends Real{constructor(...given){given.length===0?super(now()+${shiftMs}):super(...given)}static now(){return now()+${shiftMs}}}`;
-  return `--import data:text/javascript,${encodeURIComponent(code)}`;
+function clockFileOf(directory: string): string {
+  return join(directory, 'clock');
 }
