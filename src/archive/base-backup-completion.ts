@@ -6,6 +6,7 @@ import { type ObjectStore, readObject } from '../storage/object-store.ts';
 import type { UploadedBaseBackup } from './base-backup-push.ts';
 import { type BackupMetadata, stringifyMetadata } from './documents/metadata-json.ts';
 import { sealJson } from './documents/sealed-json.ts';
+import { possibleOrphans } from './possible-orphans.ts';
 import { putDocument, signalOption } from './documents/stored-document.ts';
 import { backupPrefix, manifestKey, metadataKey, sentinelKey, sourceRecordKey } from './layout.ts';
 import { type DeltaOrigin, stringifySentinel } from './sentinel.ts';
@@ -50,24 +51,21 @@ export async function completeBaseBackup(
 }
 
 /**
- * Removes everything that an interrupted backup of the name left behind. An object left in tar_partitions would be restored as if it belonged to
+ * Removes everything that an interrupted backup of the name left behind, also what a listing that lags does not show. An object left in tar_partitions would be restored as if it belonged to
  * the next backup of the name.
- * @returns how many objects were removed
+ * @returns how many of the removed objects were listed
  * @throws WalkbackError BACKUP_FAILED when the name has a sentinel: then it is a backup, and nothing is removed
  */
 export async function sweepOrphans(store: ObjectStore, name: string, options: { readonly signal?: AbortSignal } = {}): Promise<number> {
   if ((await store.head(sentinelKey(name), options)) !== undefined) throw nameTaken(store, name);
-  let removedCount = 0;
-  let batch: string[] = [];
-  for await (const { key } of store.list(backupPrefix(name), signalOption(options.signal))) {
-    batch.push(key);
-    if (batch.length < deleteBatchKeys) continue;
-    await store.delete(batch);
-    removedCount += batch.length;
-    batch = [];
+  const listed: string[] = [];
+  for await (const { key } of store.list(backupPrefix(name), signalOption(options.signal))) listed.push(key);
+  const keys = [...new Set([...listed, ...possibleOrphans(name, listed), manifestKey(name), sourceRecordKey(name)])];
+  for (let first = 0; first < keys.length; first += deleteBatchKeys) {
+    options.signal?.throwIfAborted();
+    await store.delete(keys.slice(first, first + deleteBatchKeys));
   }
-  await store.delete([...batch, manifestKey(name), sourceRecordKey(name)]);
-  return removedCount + batch.length;
+  return listed.length;
 }
 
 function deltaOf({ origin }: UploadedBaseBackup): DeltaOrigin | undefined {

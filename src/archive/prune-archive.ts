@@ -94,7 +94,7 @@ class Pruning {
     }
     const leftovers = await decideLeftovers(plan.state, this.#options.isBackupRunning);
     for (const { name } of plan.decision.remove) await this.#sweep(name);
-    for (const { backup } of leftovers.sweep) await this.#sweep(backup);
+    for (const backup of [...leftovers.sweep.map((folder) => folder.backup), ...leftovers.forgotten]) await this.#sweep(backup);
     const wal = new WalTotals(plan.state.segmentBytes);
     const onRemoved = (batch: readonly Parameters<WalTotals['add']>[0][]) => {
       for (const info of batch) wal.add(info);

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { verifyArchive } from '../../src/archive/archive-verification.ts';
-import { completeBaseBackup } from '../../src/archive/base-backup-completion.ts';
+import { completeBaseBackup, sweepOrphans } from '../../src/archive/base-backup-completion.ts';
 import { fetchBaseBackup } from '../../src/archive/base-backup-fetch.ts';
 import { uploadBaseBackup } from '../../src/archive/base-backup-push.ts';
 import { manifestKey, tarPartitionsPrefix, walKey, walPrefix } from '../../src/archive/layout.ts';
@@ -18,7 +18,7 @@ import { temporaryDirectory, watched } from './support/temporary.ts';
 import { segmentBytes } from './support/wal.ts';
 
 const credentials = { accessKeyId: 'lag', secretAccessKey: 'lag-secret' };
-const part = (number: number): string => `${tarPartitionsPrefix(start.name)}part_00${number}.tar.zst`;
+const part = (number: number): string => `${tarPartitionsPrefix(start.name)}part_${String(number).padStart(3, '0')}.tar.zst`;
 const signal = new AbortController().signal;
 
 /** A bucket whose listings can be those of a while ago. */
@@ -128,6 +128,22 @@ describe('a listing that lags behind', () => {
       isSound: false,
       findings: [{ kind: 'wal-hole', range: { first: smallSegment(4) } }],
     });
+  });
+
+  it('leaves no part of an interrupted base backup behind that is not listed yet, whose name the next one may bear', async () => {
+    await using lagging = await openLagging();
+    const { store } = lagging;
+    const left = [part(1), part(2), part(9), part(20), `${tarPartitionsPrefix(start.name)}pg_control.tar.zst`, manifestKey(start.name)];
+    for (const key of left) await store.put(key, Buffer.from('of the interrupted one'));
+    const remaining = async () => (await Promise.all(left.map((key) => store.head(key)))).filter((info) => info !== undefined);
+    // As it was when five parts were there; and when nothing was.
+    await lagging.showPast((objects) => objects.filter(({ key }) => key === part(1)).map((info) => ({ ...info, key: part(5) })));
+    await sweepOrphans(store, start.name);
+    expect(await remaining()).toEqual([]);
+    for (const key of left.slice(0, 3)) await store.put(key, Buffer.from('of another interrupted one'));
+    await lagging.showPast(() => []);
+    await sweepOrphans(store, start.name);
+    expect(await remaining()).toEqual([]);
   });
 
   it('asks for what is missing by its name, and for none where so much is missing that it is gone', async () => {

@@ -5,6 +5,8 @@ import type { FolderSize, RetentionState } from './retention-state.ts';
 export interface Leftovers {
   readonly sweep: readonly (FolderSize & { readonly backup: string })[];
   readonly keep: readonly { readonly backup: string; readonly reason: string }[];
+  /** Marked, and nothing is listed of them any more: the run that removed them was ended before it took the mark away. */
+  readonly forgotten: readonly string[];
 }
 
 /** Another tool's base backup may be running, of which nobody here knows: so old are objects that certainly nobody goes on with. */
@@ -26,6 +28,7 @@ export async function decideLeftovers(state: RetentionState, isBackupRunning: ()
     return Date.now() - newestMs < ageMinimumMs ? 'it is younger than a day: a base backup of another tool may be running' : undefined;
   };
   return {
+    forgotten: [...marked].filter((backup) => !withSentinel.has(backup) && !folders.has(backup)),
     sweep: [...without.filter(({ backup }) => marked.has(backup)), ...unmarked.filter((folder) => reasonToKeep(folder) === undefined)],
     keep: unmarked.flatMap((folder) => {
       const reason = reasonToKeep(folder);
