@@ -29,15 +29,20 @@ const checkValueMaximumLength = 4096;
 export function createExaminationActivities(dependencies: HostDependencies): ExaminationActivities {
   return {
     takeInventory: (input) =>
-      runActivity(async ({ signal }) => {
-        const { job } = input;
-        await keepServerUp(dependencies, job, signal);
-        const { binDirectory } = await installationOf(dependencies, job);
-        const server = { ...(await serverOf(dependencies, input)), database: 'postgres', signal };
-        const configuration = await configurationFindings(job.dataDirectory, binDirectory);
-        return boundedFindings([...(await takeInventory(server)), ...configuration]);
-      }),
-    runChecks: (input) => runActivity((step) => runChecks(dependencies, input, step)),
+      runActivity((step) =>
+        dependencies.leases.run(input.job.dataDirectory, step, async (signal) => {
+          const { job } = input;
+          await keepServerUp(dependencies, job, signal);
+          const { binDirectory } = await installationOf(dependencies, job);
+          const server = { ...(await serverOf(dependencies, input)), database: 'postgres', signal };
+          const configuration = await configurationFindings(job.dataDirectory, binDirectory);
+          return boundedFindings([...(await takeInventory(server)), ...configuration]);
+        }),
+      ),
+    runChecks: (input) =>
+      runActivity((step) =>
+        dependencies.leases.run(input.job.dataDirectory, step, (signal) => runChecks(dependencies, input, { ...step, signal })),
+      ),
     recordBaseline: ({ cluster, archiveUrl }) =>
       runActivity(async ({ signal }) => {
         const { server } = dependencies.clusterOf(cluster);

@@ -24,6 +24,7 @@ import { type ActivityStep, runActivity } from './activity.ts';
 import { baselineOf } from './restore-baseline.ts';
 import type { HostDependencies } from './dependencies.ts';
 import { inspectHost } from './host-inspection.ts';
+import { endSourceWork } from './source-lease.ts';
 import type { HostActivities, HostCheck, RestoreJob } from './types.ts';
 
 const startTimeoutMs = 10 * 60_000;
@@ -51,10 +52,12 @@ export function createRestoreActivities(dependencies: HostDependencies): Restore
         const restoreId = restoreWorkflowId(request.host, request.dataDirectory);
         return inspectHost(dependencies, { restoreId, request, archiveUrl, plan, signal });
       }),
-    checkHost: (input) => runActivity(({ signal }) => checkHost(dependencies, input, signal)),
+    checkHost: (input) =>
+      runActivity((step) => dependencies.leases.run(claimOf(input.job), step, (signal) => checkHost(dependencies, input, signal))),
     releaseClaim: (job) =>
-      runActivity(async () => {
-        await dependencies.restoredClusters.release(job.restoreId);
+      runActivity(async (step) => {
+        await dependencies.leases.run(claimOf(job), step, () => dependencies.restoredClusters.release(job.restoreId));
+        await endSourceWork(dependencies.leases, step);
         return null;
       }),
     createDataDirectory: (job) =>
@@ -124,6 +127,11 @@ export function temporaryRoleOf(job: Pick<RestoreJob, 'restoreId'>): string {
 /** The programs that fit the backup. @throws WalkbackError POSTGRES_NOT_FOUND */
 export async function installationOf(dependencies: HostDependencies, job: RestoreJob): Promise<PostgresInstallation> {
   return await installationFor(majorOf(job.plan.backup.pgVersion), dependencies.installations);
+}
+
+/** The name of the lease on what a restore takes of a host: of checking and giving back, the later one has the last word. */
+function claimOf({ restoreId }: Pick<RestoreJob, 'restoreId'>): string {
+  return `the claim of ${restoreId}`;
 }
 
 /** A directory that another restore owns, or nobody, is not touched. */
@@ -255,5 +263,8 @@ async function abandon(dependencies: HostDependencies, job: RestoreJob): Promise
   await stopServer({ dataDirectory: job.dataDirectory, mode: 'fast', timeoutMs: stopTimeoutMs });
   await makeUnbootable(job.dataDirectory);
   await updateMarker(job.dataDirectory, { phase: 'abandoned' });
+  // It may have come as far as to be open.
+  await dependencies.walService.unregisterCluster(job);
+  await dependencies.restoredClusters.forget(job.restoreId);
   return { kept: true };
 }

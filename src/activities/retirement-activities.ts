@@ -10,6 +10,7 @@ import { serverState } from '../postgres/server-state.ts';
 import { runActivity } from './activity.ts';
 import type { HostCluster, HostDependencies } from './dependencies.ts';
 import { assertPortFree } from './host-inspection.ts';
+import { onSource } from './source-lease.ts';
 import type { BringBackInput, RetirementActivities } from './family-types.ts';
 
 const startTimeoutMs = 10 * 60_000;
@@ -18,16 +19,20 @@ const startTimeoutMs = 10 * 60_000;
 export function createRetirementActivities(dependencies: HostDependencies): RetirementActivities {
   return {
     retireSource: ({ cluster, restoreId, keepUntil }) =>
-      runActivity(async () => {
-        const { dataDirectory } = dependencies.clusterOf(cluster);
-        const fence = await fenceDirectory(dataDirectory, { restoreId, cluster, fencedAt: new Date().toISOString(), keepUntil });
-        return { dataDirectory, keepUntil: fence.keepUntil };
-      }),
+      runActivity((step) =>
+        onSource(dependencies.leases, step, async () => {
+          const { dataDirectory } = dependencies.clusterOf(cluster);
+          const fence = await fenceDirectory(dataDirectory, { restoreId, cluster, fencedAt: new Date().toISOString(), keepUntil });
+          return { dataDirectory, keepUntil: fence.keepUntil };
+        }),
+      ),
     liftSourceFence: ({ cluster, restoreId }) =>
-      runActivity(async () => {
-        await liftFence(dependencies.clusterOf(cluster).dataDirectory, restoreId);
-        return null;
-      }),
+      runActivity((step) =>
+        onSource(dependencies.leases, step, async () => {
+          await liftFence(dependencies.clusterOf(cluster).dataDirectory, restoreId);
+          return null;
+        }),
+      ),
     checkRetired: ({ cluster, restoreId, isPortTaken }) =>
       runActivity(async () => {
         const source = dependencies.clusterOf(cluster);

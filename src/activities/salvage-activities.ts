@@ -9,19 +9,23 @@ import { formatLsn } from '../domain/lsn.ts';
 import { commitStampMarginMs, type RecoveryTarget } from '../domain/recovery-target.ts';
 import { readControlData } from '../postgres/control-data.ts';
 import { serverState } from '../postgres/server-state.ts';
-import { type ActivityStep, runActivity } from './activity.ts';
+import { runActivity } from './activity.ts';
 import type { HostCluster, HostDependencies } from './dependencies.ts';
+import { onSource } from './source-lease.ts';
 import type { HostActivities } from './types.ts';
 
 type SalvageInput = Parameters<HostActivities['salvageSource']>[0];
 
 /** Makes the activity. */
 export function createSalvageActivities(dependencies: HostDependencies): Pick<HostActivities, 'salvageSource'> {
-  return { salvageSource: (input) => runActivity((step) => salvageSource(dependencies, input, step)) };
+  return {
+    salvageSource: (input) =>
+      runActivity((step) => onSource(dependencies.leases, step, (signal) => salvageSource(dependencies, input, signal))),
+  };
 }
 
 /** Nothing is committed on a server that does not run: what it has left by then is everything up to the target. */
-async function salvageSource(dependencies: HostDependencies, input: SalvageInput, { signal }: ActivityStep): Promise<SourceProof> {
+async function salvageSource(dependencies: HostDependencies, input: SalvageInput, signal: AbortSignal): Promise<SourceProof> {
   const cluster = dependencies.clusterOf(input.cluster);
   await assertDead(cluster);
   const control = await readControlData(cluster.dataDirectory);

@@ -21,6 +21,7 @@ import { switchWal, type WalSwitch } from '../postgres/wal-switch.ts';
 import { type ActivityStep, runActivity } from './activity.ts';
 import type { HostCluster, HostDependencies } from './dependencies.ts';
 import type { ArchivingState, HostActivities } from './types.ts';
+import { onSource } from './source-lease.ts';
 import { awaitSegmentsArchived } from './wal-arrival.ts';
 import { assertWritable } from '../archive/encryption.ts';
 import { readRestorePoint, recordRestorePoint, restorePointExists } from '../archive/restore-points.ts';
@@ -41,8 +42,10 @@ export function createSourceActivities(
   dependencies: HostDependencies,
 ): Pick<HostActivities, 'flushSource' | 'stopSource' | 'createRestorePoint' | 'configureArchiving' | 'restartSource' | 'proveArchiving'> {
   return {
-    flushSource: (input) => runActivity((step) => flushSource(dependencies, input, step)),
-    stopSource: (input) => runActivity((step) => stopSource(dependencies, input, step)),
+    flushSource: (input) =>
+      runActivity((step) => onSource(dependencies.leases, step, (signal) => flushSource(dependencies, input, { ...step, signal }))),
+    stopSource: (input) =>
+      runActivity((step) => onSource(dependencies.leases, step, (signal) => stopSource(dependencies, input, { ...step, signal }))),
     createRestorePoint: (input) => runActivity((step) => makeRestorePoint(dependencies, input, step.signal)),
     configureArchiving: ({ cluster, archiveUrl }) =>
       runActivity((step) => configureArchiving(dependencies, { name: cluster, archiveUrl }, step)),
@@ -129,6 +132,7 @@ async function stopSource(dependencies: HostDependencies, input: FlushInput, ste
   const cluster = dependencies.clusterOf(input.cluster);
   await assertNotRetired(cluster.dataDirectory);
   await awaitClockOfRunningSource(cluster, input.target, step.signal);
+  step.signal.throwIfAborted();
   const stopped = await stopServer({ dataDirectory: cluster.dataDirectory, mode: 'fast', timeoutMs: stopTimeoutMs });
   const control = await readControlData(cluster.dataDirectory);
   const redo = parseLsn(control.redoLsn);

@@ -82,6 +82,11 @@ export class RestoredClusters {
     for (const entry of this.list()) if (entry.restoreId === restoreId && entry.state === 'restoring') await this.#remove(entry.name);
   }
 
+  /** Forgets what a restore has taken, open or not: its cluster was given up and cannot be started. */
+  async forget(restoreId: string): Promise<void> {
+    for (const entry of this.list()) if (entry.restoreId === restoreId) await this.#remove(entry.name);
+  }
+
   /** The restore has come to its end. @param adminRole the agent's superuser, which may have a new name by now */
   async markOpen(name: string, adminRole: string): Promise<void> {
     const entry = this.#entries.get(name);

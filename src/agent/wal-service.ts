@@ -70,6 +70,8 @@ export interface WalService extends AsyncDisposable {
    * @throws WalkbackError INVALID_REQUEST
    */
   registerCluster(registration: ClusterRegistrationInput & { readonly persist?: boolean }): Promise<void>;
+  /** Archives the WAL of this directory no more. Nothing to do when the name is another directory's, or nobody's. Idempotent. */
+  unregisterCluster(cluster: Pick<ClusterRegistration, 'name' | 'dataDirectory'>): Promise<void>;
   /** Serves the WAL of this restore, across restarts, until it is unregistered; replaces an earlier one of the id. Idempotent. @throws WalkbackError INVALID_REQUEST */
   registerRestore(registration: RestoreRegistrationInput): Promise<void>;
   /** Ends the restore's downloads and removes what was prefetched. Idempotent. */
@@ -116,6 +118,14 @@ class SocketWalService implements WalService {
     const registration = parseRegistration(clusterRegistrationSchema, input);
     if (input.persist === true) await this.#clusterFiles.save(registration.name, registration);
     if (!isSame(this.#clusters.get(registration.name)?.registration, registration)) await this.#serveCluster(registration);
+  }
+
+  async unregisterCluster({ name, dataDirectory }: Pick<ClusterRegistration, 'name' | 'dataDirectory'>): Promise<void> {
+    const cluster = this.#clusters.get(name);
+    if (cluster?.registration.dataDirectory !== dataDirectory) return;
+    await this.#clusterFiles.remove(name);
+    this.#clusters.delete(name);
+    await cluster.close();
   }
 
   async registerRestore(input: RestoreRegistrationInput): Promise<void> {
