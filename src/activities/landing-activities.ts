@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { archiveCommand } from '../agent/commands.ts';
 import type { Failure } from '../agent/protocol.ts';
 import { generateSecretFile, resolveSecretReference } from '../agent/secret-reference.ts';
+import { readLaterRecord } from '../archive/dated-records.ts';
+import { isProvablyAfter } from '../domain/early-end.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import type { RoleReport } from '../domain/landing-report.ts';
 import type { CompleteRestoreRequest, RoleSwap } from '../domain/restore-request.ts';
@@ -21,10 +23,10 @@ import { copyCapabilities } from '../storage/capability-record.ts';
 import { swapRecordOf } from '../postgres/swap-record.ts';
 import { type ActivityStep, runActivity } from './activity.ts';
 import { awaitRecovery } from './await-recovery.ts';
-import type { HostDependencies } from './dependencies.ts';
+import { type HostDependencies, walArchiveOf } from './dependencies.ts';
 import { keepServerUp, startLandedServer } from './private-server.ts';
 import { assertOurs, installationOf, socketDirectoryOf, temporaryRoleOf } from './restore-activities.ts';
-import type { HostActivities, OpenedCluster, RestoreJob } from './types.ts';
+import type { HostActivities, Landing, OpenedCluster, RestoreJob } from './types.ts';
 
 const startTimeoutMs = 10 * 60_000;
 const stopTimeoutMs = 5 * 60_000;
@@ -43,9 +45,12 @@ export function createLandingActivities(dependencies: HostDependencies): Landing
   });
   return {
     awaitRecovery: ({ job, startNumber, resumed }) =>
-      runActivity((step) =>
-        awaitRecovery({ job, startNumber, resumed, server: serverOf(job), walFailure: () => walFailureOf(dependencies, job) }, step),
-      ),
+      runActivity(async (step) => {
+        const watch = { job, startNumber, resumed, server: serverOf(job), walFailure: () => walFailureOf(dependencies, job) };
+        const outcome = await awaitRecovery(watch, step);
+        if (outcome.kind !== 'ended-early') return outcome;
+        return { ...outcome, landing: await withLaterRecord(dependencies, { job, landing: outcome.landing, signal: step.signal }) };
+      }),
     promotePaused: (job) =>
       runActivity(async () => {
         await assertOurs(job);
@@ -70,6 +75,21 @@ export function createLandingActivities(dependencies: HostDependencies): Landing
         dependencies.leases.run(job.dataDirectory, step, (signal) => openToClients(dependencies, { job, request }, { ...step, signal })),
       ),
   };
+}
+
+/** The archive tells by itself whether the source's clock had passed the target: by a closing time, else by what was replayed. */
+async function withLaterRecord(
+  dependencies: HostDependencies,
+  { job, landing, signal }: { readonly job: RestoreJob; readonly landing: Landing; readonly signal: AbortSignal },
+): Promise<Landing> {
+  const { target, plan, archiveUrl } = job;
+  const { endLsn } = landing.summary;
+  if (target.kind !== 'time' || endLsn === undefined) return landing;
+  if (plan.viewClosedAt !== undefined && isProvablyAfter(plan.viewClosedAt, target.time)) return landing;
+  const segmentBytes = plan.walSegmentBytes;
+  const archive = walArchiveOf(dependencies.openStore(archiveUrl), { cipher: dependencies.cipher, segmentBytes });
+  const laterRecord = await readLaterRecord(archive, { view: plan.view, segmentBytes, endLsn, target: target.time, signal });
+  return laterRecord === undefined ? landing : { ...landing, laterRecord };
 }
 
 async function walFailureOf(dependencies: HostDependencies, job: RestoreJob): Promise<Failure | undefined> {

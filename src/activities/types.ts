@@ -11,7 +11,7 @@ import type { RetentionRules } from '../domain/retention-policy.ts';
 import type { Instant } from '../domain/instant.ts';
 import type { ArchiveWindow } from '../domain/archive-window.ts';
 import type { BackupKind, BaseBackup } from '../domain/base-backup.ts';
-import type { SourceProof } from '../domain/early-end.ts';
+import type { DatedRecord, SourceProof } from '../domain/early-end.ts';
 import type { DamagedBackup, RoleReport } from '../domain/landing-report.ts';
 import type { InsufficientSetting, RecoverySummary } from '../domain/recovery-events.ts';
 import type { RecoveryPlan } from '../domain/recovery-plan.ts';
@@ -166,6 +166,8 @@ export interface Landing {
   readonly summary: RecoverySummary;
   readonly timeline: number;
   readonly lastSegmentRestored: WalSegmentName | undefined;
+  /** Of an early end: a record that was replayed and is dated after the target, looked for where nothing else in the archive tells. */
+  readonly laterRecord?: DatedRecord;
   /** PostgreSQL's own lines about it, bounded. */
   readonly logLines: readonly string[];
 }

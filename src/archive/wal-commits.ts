@@ -4,6 +4,7 @@
  */
 import { type Instant, instantOfMicroseconds } from '../domain/instant.ts';
 import { type Lsn, lsn } from '../domain/lsn.ts';
+import type { TimelineId } from '../domain/wal-segment.ts';
 import {
   walContinuedFlag as continuedFlag,
   walLongPageHeaderBytes as longHeaderBytes,
@@ -28,10 +29,12 @@ const dataShort = 255;
 const dataLong = 254;
 const origin = 253;
 const topLevelTransaction = 252;
-/** As much of a record as is needed to find a commit's time. */
-const headBytes = 64;
+/** As much of a record as is needed to find the time of a commit or a checkpoint. */
+const headBytes = 128;
 /** 2000-01-01, where PostgreSQL's timestamps begin, in microseconds since 1970. */
 const epochMicroseconds = 946_684_800_000_000n;
+/** Where a page's header says on which timeline it was begun. */
+const pageTimelineOffset = 4;
 
 /** A commit, as its record tells it. */
 export interface WalCommit {
@@ -43,6 +46,15 @@ export interface WalCommit {
 /** A commit, and where its record begins. */
 export interface PlacedCommit extends WalCommit {
   readonly lsn: Lsn;
+}
+
+/** A record's first bytes, and where it lies. */
+export interface RecordHead {
+  readonly lsn: Lsn;
+  /** Header and data, 128 bytes of them at most; fewer where the WAL that was given ends within. */
+  readonly head: Buffer;
+  /** Of the page on which it begins. */
+  readonly pageTimeline: TimelineId;
 }
 
 /** What records say. */
@@ -61,7 +73,6 @@ export function lastCommitTime(segment: Buffer): Instant | undefined {
 export function readCommits(wal: Buffer): ReadCommits {
   const commits: PlacedCommit[] = [];
   let lastRecordLsn: Lsn | undefined;
-  if (wal.readUInt32LE(pageBytesOffset) !== walPageBytes) return { commits, lastRecordLsn };
   for (const { lsn: recordLsn, head } of recordHeads(wal)) {
     lastRecordLsn = recordLsn;
     const commit = commitOf(head);
@@ -75,11 +86,20 @@ export function commitOf(head: Buffer): WalCommit | undefined {
   const microseconds = commitTime(head);
   if (microseconds === undefined) return undefined;
   const isOwn = operationOf(head) !== commitPrepared;
-  return { time: instantOfMicroseconds(microseconds + epochMicroseconds), xid: isOwn ? String(head.readUInt32LE(4)) : undefined };
+  return { time: instantOfStamp(microseconds), xid: isOwn ? String(head.readUInt32LE(4)) : undefined };
 }
 
-/** The first bytes of each record. What is left of an older use of the file behind the end is told by its chain of positions. */
-function* recordHeads(segment: Buffer): Generator<{ readonly lsn: Lsn; readonly head: Buffer }> {
+/** An instant as records hold it (TimestampTz): microseconds since 2000. */
+export function instantOfStamp(microseconds: bigint): Instant {
+  return instantOfMicroseconds(microseconds + epochMicroseconds);
+}
+
+/**
+ * The first bytes of each record. What is left of an older use of the file behind the end is told by its chain of positions.
+ * @param segment one segment, or one with what lies behind it, in pages of 8 KiB
+ */
+export function* recordHeads(segment: Buffer): Generator<RecordHead> {
+  if (segment.readUInt32LE(pageBytesOffset) !== walPageBytes) return;
   const startPosition = segment.readBigUInt64LE(8);
   let offset = firstRecord(segment, 0);
   let previous: bigint | undefined;
@@ -94,7 +114,8 @@ function* recordHeads(segment: Buffer): Generator<{ readonly lsn: Lsn; readonly 
     const { bytes: head } = readAcross(segment, offset, Math.min(totalBytes, headBytes));
     if (head.length < recordHeaderBytes || (previous !== undefined && head.readBigUInt64LE(8) !== previous)) return;
     const position = startPosition + BigInt(offset);
-    yield { lsn: lsn(position), head };
+    const pageTimeline = segment.readUInt32LE(offset - (offset % walPageBytes) + pageTimelineOffset);
+    yield { lsn: lsn(position), head, pageTimeline };
     previous = position;
     offset = nextRecord(segment, readAcross(segment, offset, totalBytes, { skip: true }).end);
   }
@@ -146,12 +167,16 @@ function operationOf(head: Buffer): number {
 /** Microseconds since 2000 when the record is a commit. Its own data begins with the time (xl_xact_commit). */
 function commitTime(head: Buffer): bigint | undefined {
   if (head.readUInt8(17) !== transactionManager || !commitOperations.has(operationOf(head))) return undefined;
+  const data = ownDataOf(head);
+  return data !== undefined && data.length >= 8 ? data.readBigInt64LE(0) : undefined;
+}
+
+/** What a record says that changes no page: its own data, as far as the first bytes hold it. Undefined when other things come first. */
+export function ownDataOf(head: Buffer): Buffer | undefined {
   for (let offset = recordHeaderBytes; offset < head.length;) {
     const identifier = head.readUInt8(offset);
-    if (identifier === dataShort || identifier === dataLong) {
-      const dataOffset = offset + (identifier === dataShort ? 2 : 5);
-      return dataOffset + 8 <= head.length ? head.readBigInt64LE(dataOffset) : undefined;
-    }
+    if (identifier === dataShort) return head.subarray(offset + 2);
+    if (identifier === dataLong) return head.subarray(offset + 5);
     if (identifier === origin) offset += 3;
     else if (identifier === topLevelTransaction) offset += 5;
     else return undefined;

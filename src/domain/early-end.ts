@@ -46,6 +46,13 @@ export type EarlyEndVerdict =
   | { readonly kind: 'complete'; readonly proof: string }
   | { readonly kind: 'missing' | 'unknown'; readonly reason: string };
 
+/** A record that carries an instant of the source's clock and that recovery to a time passes over. */
+export interface DatedRecord {
+  readonly kind: 'checkpoint' | 'shutdown' | 'end-of-recovery' | 'restore-point';
+  readonly lsn: string;
+  readonly time: Instant;
+}
+
 /** What is known when recovery has ended early. */
 export interface EarlyEndFacts {
   readonly target: RecoveryTarget;
@@ -53,6 +60,8 @@ export interface EarlyEndFacts {
   readonly sourceProof: SourceProof | undefined;
   /** When the view's last whole segment was closed by the source's clock, where the archive knows it. */
   readonly viewClosedAt?: Instant | undefined;
+  /** A record of the view's last timeline that was replayed and is dated provably after the target (`isProvablyAfter`). */
+  readonly laterRecord?: DatedRecord | undefined;
   /** The last segment that PostgreSQL asked for and got. */
   readonly lastSegmentRestored: WalSegmentName | undefined;
 }
@@ -70,7 +79,8 @@ export function classifyEarlyEnd(facts: EarlyEndFacts): EarlyEndVerdict {
   }
   const bySource = sourceProof === undefined ? undefined : verdictBySource(target.time, view, sourceProof);
   if (bySource?.kind === 'complete' || bySource?.kind === 'missing') return bySource;
-  return verdictByLastSegment(target.time, lastWholeSegmentOf(view), facts.viewClosedAt) ?? bySource ?? notAsked;
+  const byArchive = verdictByLastSegment(target.time, lastWholeSegmentOf(view), facts.viewClosedAt);
+  return byArchive ?? verdictByRecord(target.time, facts.laterRecord) ?? bySource ?? notAsked;
 }
 
 const deeds: Readonly<Record<SourceProof['how'], string>> = {
@@ -82,7 +92,7 @@ const deeds: Readonly<Record<SourceProof['how'], string>> = {
 const notAsked: EarlyEndVerdict = { kind: 'unknown', reason: 'the source could not be asked to close its WAL' };
 
 function verdictBySource(target: Instant, view: WalView, source: SourceProof): EarlyEndVerdict {
-  if (!isPast(source.at, target))
+  if (!isProvablyAfter(source.at, target))
     return { kind: 'unknown', reason: `the source closed its WAL at ${formatInstant(source.at)}, which is not after the target` };
   // A source that was left behind on an older timeline knows nothing of the commits of the newer one.
   const last = lastSegmentOf(view);
@@ -104,15 +114,31 @@ function verdictByLastSegment(
   closed: WalSegmentName | undefined,
   closedAt: Instant | undefined,
 ): EarlyEndVerdict | undefined {
-  if (closed === undefined || closedAt === undefined || !isPast(closedAt, target)) return undefined;
+  if (closed === undefined || closedAt === undefined || !isProvablyAfter(closedAt, target)) return undefined;
   return {
     kind: 'complete',
     proof: `The last archived segment, ${closed}, was closed at ${formatInstant(closedAt)} by the source's clock, after the target, and all WAL up to its end was replayed.`,
   };
 }
 
-/** Past the target by so much that no commit stamped up to it can be missing. */
-function isPast(time: Instant, target: Instant): boolean {
+const recordNames: Readonly<Record<DatedRecord['kind'], string>> = {
+  checkpoint: 'checkpoint',
+  shutdown: 'shutdown checkpoint',
+  'end-of-recovery': 'end of recovery',
+  'restore-point': 'restore point',
+};
+
+/** Who wrote the record had passed the target, and every commit up to it lies before the record or was about to be written. */
+function verdictByRecord(target: Instant, record: DatedRecord | undefined): EarlyEndVerdict | undefined {
+  if (record === undefined || !isProvablyAfter(record.time, target)) return undefined;
+  return {
+    kind: 'complete',
+    proof: `The ${recordNames[record.kind]} at ${record.lsn} is dated ${formatInstant(record.time)} by the source's clock, after the target, and all WAL up to it and behind it was replayed.`,
+  };
+}
+
+/** After the target by so much that no commit stamped up to it can be missing. */
+export function isProvablyAfter(time: Instant, target: Instant): boolean {
   return microsecondsOf(time) >= microsecondsOf(target) + BigInt(commitStampMarginMs) * 1000n;
 }
 

@@ -155,13 +155,15 @@ async function askPaused({ steps, request, desk }: RecoveryContext, { job }: Goa
 }
 
 async function afterEarlyEnd(context: RecoveryContext, landing: Landing, goal: Goal): Promise<Next> {
-  const { request } = context;
+  const { request, steps } = context;
   const { job, sourceProof } = goal;
   const verdict = classifyEarlyEnd({
     target: job.target,
     view: job.plan.view,
     sourceProof,
     viewClosedAt: job.plan.viewClosedAt,
+    // A worker of before that record's time has gone on without it.
+    laterRecord: landing.laterRecord !== undefined && steps.world.knows('later-record') ? landing.laterRecord : undefined,
     lastSegmentRestored: landing.lastSegmentRestored,
   });
   const taken: Next = { kind: 'start', goal, earlyEnd: { verdict, landing } };

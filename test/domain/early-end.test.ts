@@ -101,6 +101,21 @@ describe('classifyEarlyEnd does not guess', () => {
     expect(classifyEarlyEnd({ ...facts, viewClosedAt: afterTarget(0) })).toMatchObject({ kind: 'unknown' });
   });
 
+  it('classifyEarlyEnd takes a replayed record that is dated after the target for proof, and names it', () => {
+    const record = { kind: 'checkpoint', lsn: '0/7000100', time: afterTarget(commitStampMarginMs) } as const;
+    const facts = { ...proven, sourceProof: undefined };
+    expect(classifyEarlyEnd({ ...facts, laterRecord: record })).toMatchObject({
+      kind: 'complete',
+      proof: expect.stringMatching(/^The checkpoint at 0\/7000100 is dated 2026-11-22 11:57:01/),
+    });
+    expect(classifyEarlyEnd({ ...facts, laterRecord: { ...record, time: afterTarget(commitStampMarginMs - 1) } }).kind).toBe('unknown');
+    // What the source's flush leaves open, and what a closing time does, a record may decide.
+    expect(classifyEarlyEnd({ ...proof({ at: afterTarget(-1) }), viewClosedAt: afterTarget(0), laterRecord: record }).kind).toBe(
+      'complete',
+    );
+    expect(classifyEarlyEnd({ ...facts, lastSegmentRestored: segment(1, 6), laterRecord: record }).kind).toBe('missing');
+  });
+
   it.each([
     [{ kind: 'lsn', lsn: '0/9000000' } as const, /ends before 0\/9000000/],
     [{ kind: 'xid', xid: '734' } as const, /transaction 734 neither/],
