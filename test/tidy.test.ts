@@ -90,6 +90,11 @@ describe('source files', () => {
 });
 
 describe('test files', () => {
+  it('waits are measured by a clock that nobody sets', () => {
+    const measured = below(/^src\/(?!demo|workflows)/).map(withoutComments);
+    expect(findings(measured, /deadline\w* = Date\.now|Date\.now\(\) (?:[<>]|- (?!Date\.parse|newestMs|since\)))/i)).toEqual([]);
+  });
+
   it('test files wait for a condition and never for a time', () => {
     const waiting = below(/^test\//).filter(({ path }) => !slowOnPurpose.has(path));
     expect(findings(waiting, /setTimeout\((?:resolve|res|r|done)\b|new Promise\(.*setTimeout\(/)).toEqual([]);

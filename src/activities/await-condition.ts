@@ -12,12 +12,12 @@ export interface WaitOptions {
 
 /** Looks until it gets a value. @throws what onTimeout makes, or the signal's reason */
 export async function awaitValue<T>(look: () => Promise<T | undefined>, options: WaitOptions): Promise<T> {
-  const deadlineMs = Date.now() + options.timeoutMs;
+  const deadlineMs = performance.now() + options.timeoutMs;
   for (;;) {
     options.signal.throwIfAborted();
     const value = await look();
     if (value !== undefined) return value;
-    if (Date.now() >= deadlineMs) throw options.onTimeout();
+    if (performance.now() >= deadlineMs) throw options.onTimeout();
     await delay(options.pollIntervalMs, undefined, { signal: options.signal });
   }
 }

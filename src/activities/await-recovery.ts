@@ -41,7 +41,7 @@ const lastingWalFailures: ReadonlySet<ErrorCode> = new Set(['OBJECT_DAMAGED', 'W
  */
 export async function awaitRecovery(watch: RecoveryWatch, step: ActivityStep): Promise<RecoveryOutcome> {
   const log = new RecoveryLog(watch.job, watch.startNumber);
-  let progressAtMs = 0;
+  let progressAtMs = -Infinity;
   for (;;) {
     step.signal.throwIfAborted();
     const { running } = await serverState(watch.job.dataDirectory);
@@ -49,8 +49,8 @@ export async function awaitRecovery(watch: RecoveryWatch, step: ActivityStep): P
     await log.read();
     const outcome = running ? await outcomeOfRunning(watch, log) : await outcomeOfGone(watch, log);
     if (outcome !== undefined) return outcome;
-    if (Date.now() - progressAtMs >= progressIntervalMs) {
-      progressAtMs = Date.now();
+    if (performance.now() - progressAtMs >= progressIntervalMs) {
+      progressAtMs = performance.now();
       await reportProgress(watch, step);
     }
     await delay(pollIntervalMs, undefined, { signal: step.signal });

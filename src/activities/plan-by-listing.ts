@@ -35,9 +35,9 @@ export async function settledPlan(
 ): Promise<RecoveryPlan> {
   const archive = walArchiveOf(store, dependencies);
   const holeIsFilledLater = request.source === 'salvage' && sourceProof === undefined;
-  const deadlineMs = Date.now() + holeSettlesWithinMs;
+  const deadlineMs = performance.now() + holeSettlesWithinMs;
   for (;;) {
-    const isLastLook = Date.now() >= deadlineMs;
+    const isLastLook = performance.now() >= deadlineMs;
     try {
       const plan = await planByListing(
         { store, archive, removed, cipher: dependencies.cipher, holeIsFilledLater, without },

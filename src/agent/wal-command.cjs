@@ -90,15 +90,15 @@ function finish(operation, line, name) {
  * @returns {Promise<string>}
  */
 async function ask(socketPath, line, agentWaitMs) {
-  let deadline = Date.now() + agentWaitMs;
+  let deadline = performance.now() + agentWaitMs;
   let lostConnectionsCount = 0;
   for (;;) {
     try {
       return await exchange(socketPath, line);
     } catch (error) {
       if (!transientCodes.has(error.code)) throw error;
-      if (error.wasConnected && ++lostConnectionsCount <= lostConnectionsMaximum) deadline = Date.now() + agentWaitMs;
-      if (Date.now() >= deadline) {
+      if (error.wasConnected && ++lostConnectionsCount <= lostConnectionsMaximum) deadline = performance.now() + agentWaitMs;
+      if (performance.now() >= deadline) {
         throw new Error(`no agent answers on ${socketPath} within ${agentWaitMs} ms: ${error.message}. Start \`walkback agent\`.`, {
           cause: error,
         });

@@ -35,10 +35,10 @@ const settlePollIntervalMs = 1000;
 
 /** Agents archive several segments at a time, so a later one may be there before an earlier one: a hole counts once it has lasted. */
 export async function readSettledHoldings(archive: WalArchive, options: SettleOptions): Promise<SettledHoldings> {
-  const deadlineMs = Date.now() + options.settlesWithinMs;
+  const deadlineMs = performance.now() + options.settlesWithinMs;
   for (;;) {
     const found = await readReadableHoldings(archive, options.signal);
-    if (Date.now() >= deadlineMs || options.isSettled(found.holdings)) return found;
+    if (performance.now() >= deadlineMs || options.isSettled(found.holdings)) return found;
     await delay(settlePollIntervalMs, undefined, { signal: options.signal });
   }
 }

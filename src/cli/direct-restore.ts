@@ -86,8 +86,8 @@ async function untilEnded(state: () => Promise<DirectRestoreState>): Promise<End
       if (ended !== null) return ended;
       awaySinceMs = undefined;
     } catch (error) {
-      awaySinceMs ??= Date.now();
-      if (!isAway(error) || Date.now() - awaySinceMs > agentReturnsWithinMs) throw error;
+      awaySinceMs ??= performance.now();
+      if (!isAway(error) || performance.now() - awaySinceMs > agentReturnsWithinMs) throw error;
     }
     await delay(pollIntervalMs);
   }

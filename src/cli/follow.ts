@@ -88,7 +88,7 @@ class PhaseLines {
     if (activity?.replayedLsn !== undefined) return `, replayed to ${activity.replayedLsn}`;
     const { bytesDone, bytesTotal } = activity ?? {};
     if (bytesDone === undefined) return '';
-    const bytesPerSecond = this.#rate.at(bytesDone, Date.now());
+    const bytesPerSecond = this.#rate.at(bytesDone, performance.now());
     const total = bytesTotal === undefined ? '' : ` of ${formatBytes(bytesTotal)}`;
     const rate = bytesPerSecond === undefined ? '' : `, ${formatBytes(Math.round(bytesPerSecond))}/s`;
     return `, ${formatBytes(bytesDone)}${total}${rate}`;

@@ -80,14 +80,14 @@ export async function startServer(options: StartServerOptions): Promise<ServerSt
   if (already.running && already.status !== 'stopping') return await awaitState(options, () => undefined);
   await isGoneWithin(options.dataDirectory, options.timeoutMs);
   await makeDirectoryDurably(dirname(options.logFile));
-  const leftoversDeadline = Date.now() + Math.min(leftoversBoundMs, options.timeoutMs);
+  const leftoversDeadline = performance.now() + Math.min(leftoversBoundMs, options.timeoutMs);
   for (;;) {
     try {
       await assertNoLeftovers(options);
       await options.prepare?.();
       return await launchAndAwait(options);
     } catch (error) {
-      if (!isHeldByLeftovers(error) || Date.now() > leftoversDeadline) throw error;
+      if (!isHeldByLeftovers(error) || performance.now() > leftoversDeadline) throw error;
     }
     await pause(options.signal);
   }
@@ -206,7 +206,7 @@ function hasReached(state: ServerState, options: StartServerOptions): boolean {
 
 /** @param failure what the launcher said when it failed; undefined while it has not */
 async function awaitState(options: StartServerOptions, failure: () => string | undefined): Promise<ServerState> {
-  const deadline = Date.now() + options.timeoutMs;
+  const deadline = performance.now() + options.timeoutMs;
   let sawServer = false;
   for (;;) {
     const failed = failure();
@@ -214,7 +214,7 @@ async function awaitState(options: StartServerOptions, failure: () => string | u
     if (hasReached(state, options)) return state;
     if (sawServer && !state.running) throw await didNotStart(options, 'it ended');
     if (!state.running && failed !== undefined) throw await didNotStart(options, failed.trim().split('\n').at(-1) || 'pg_ctl failed');
-    if (Date.now() > deadline) throw await didNotStart(options, `not ${options.until ?? 'launched'} within ${options.timeoutMs} ms`);
+    if (performance.now() > deadline) throw await didNotStart(options, `not ${options.until ?? 'launched'} within ${options.timeoutMs} ms`);
     sawServer = state.running;
     await pause(options.signal);
   }
@@ -232,15 +232,15 @@ async function didNotStart(options: StartServerOptions, why: string): Promise<Wa
 
 /** Between pg_ctl's start and postmaster.pid a server cannot be seen; stopping has to wait until it can. */
 async function stopWhatWasLaunched(options: StartServerOptions, hasFailed: () => boolean): Promise<void> {
-  const deadline = Date.now() + abortedStartBoundMs;
-  while (!hasFailed() && Date.now() < deadline && !(await serverState(options.dataDirectory)).running) await delay(pollIntervalMs);
+  const deadline = performance.now() + abortedStartBoundMs;
+  while (!hasFailed() && performance.now() < deadline && !(await serverState(options.dataDirectory)).running) await delay(pollIntervalMs);
   await stopServer({ dataDirectory: options.dataDirectory, mode: 'immediate', timeoutMs: abortedStartBoundMs });
 }
 
 async function isGoneWithin(dataDirectory: string, timeoutMs: number): Promise<boolean> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   while ((await serverState(dataDirectory)).running) {
-    if (Date.now() > deadline) return false;
+    if (performance.now() > deadline) return false;
     await delay(pollIntervalMs);
   }
   return true;

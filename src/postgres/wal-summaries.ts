@@ -56,7 +56,7 @@ export async function readWalSummaries(
 }
 
 async function awaitSummaries(connection: ServerConnection, range: WalRange): Promise<readonly Summary[] | undefined> {
-  const deadlineMs = Date.now() + summarizedWithinMs;
+  const deadlineMs = performance.now() + summarizedWithinMs;
   for (;;) {
     const summaries = await connection.query<Summary>(
       `SELECT start_lsn::text AS start, end_lsn::text AS "end" FROM pg_available_wal_summaries()
@@ -64,7 +64,7 @@ async function awaitSummaries(connection: ServerConnection, range: WalRange): Pr
       [range.timeline, range.fromLsn, range.toLsn],
     );
     if (areComplete(summaries, range)) return summaries;
-    if (Date.now() >= deadlineMs) return undefined;
+    if (performance.now() >= deadlineMs) return undefined;
     await delay(pollIntervalMs);
   }
 }

@@ -93,8 +93,8 @@ export class DirectRestores implements AsyncDisposable {
   /** Takes a decision of one that waits; durable when it resolves. @throws WalkbackError NOT_FOUND, NOT_PAUSED, INVALID_REQUEST */
   async decide(restoreId: string, kind: DecisionKind, input: DecisionInput): Promise<void> {
     const run = await this.#runOf(restoreId);
-    const deadlineMs = Date.now() + catchUpWithinMs;
-    while (run.journal.isBehind && run.ended === null && Date.now() < deadlineMs) await delay(catchUpPollMs);
+    const deadlineMs = performance.now() + catchUpWithinMs;
+    while (run.journal.isBehind && run.ended === null && performance.now() < deadlineMs) await delay(catchUpPollMs);
     await run.desk.decide(kind, input);
   }
 
@@ -112,8 +112,8 @@ export class DirectRestores implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const deadlineMs = Date.now() + closeGraceMs;
-    while (this.#running > 0 && Date.now() < deadlineMs) await delay(endedPollMs);
+    const deadlineMs = performance.now() + closeGraceMs;
+    while (this.#running > 0 && performance.now() < deadlineMs) await delay(endedPollMs);
   }
 
   async #beginOnce(restoreId: string, request: CompleteRestoreRequest): Promise<Run> {

@@ -1,6 +1,6 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { waitingForRoom } from '../../src/archive/fetch/room-wait.ts';
 import { WalkbackError } from '../../src/domain/errors.ts';
 
@@ -25,6 +25,23 @@ describe('waitingForRoom', () => {
     };
     expect(await waitingForRoom(work, options)).toBe('done');
     expect(waits.length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('waits no longer on a host whose clock is set back', async () => {
+    const failures = [full(), full()];
+    let hostClockMs = Date.now();
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => (hostClockMs -= 600_000));
+    try {
+      const work = async (): Promise<string> => {
+        const failure = failures.shift();
+        if (failure !== undefined) throw failure;
+        return 'done';
+      };
+      const options = { directory: tmpdir(), pollIntervalMs: 1, retryAfterMs: 5, signal: never, onWait: () => undefined };
+      expect(await waitingForRoom(work, options)).toBe('done');
+    } finally {
+      clock.mockRestore();
+    }
   });
 
   it('looks at the file system of a directory that is not made yet', async () => {

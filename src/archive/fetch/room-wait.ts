@@ -37,10 +37,10 @@ export async function waitingForRoom<T>(work: () => Promise<T>, options: RoomWai
       return await work();
     } catch (error) {
       if (!isForWantOfRoom(error)) throw error;
-      const startedMs = Date.now();
+      const startedMs = performance.now();
       if (leftMs <= 0) throw stillFull(options.directory, timeoutMs, error);
       await untilRoom(options, Math.min(leftMs, retryAfterMs));
-      leftMs -= Date.now() - startedMs;
+      leftMs -= performance.now() - startedMs;
     }
   }
 }
@@ -49,9 +49,9 @@ async function untilRoom(
   { directory, pollIntervalMs = defaultPollIntervalMs, signal, onWait }: RoomWaitOptions,
   limitMs: number,
 ): Promise<void> {
-  const deadlineMs = Date.now() + limitMs;
+  const deadlineMs = performance.now() + limitMs;
   const atFirst = await freeBytesOf(directory);
-  for (let free = atFirst; free < atFirst + roomBytes && Date.now() < deadlineMs; free = await freeBytesOf(directory)) {
+  for (let free = atFirst; free < atFirst + roomBytes && performance.now() < deadlineMs; free = await freeBytesOf(directory)) {
     onWait(free);
     await delay(Math.min(pollIntervalMs, limitMs), undefined, { signal });
   }

@@ -44,7 +44,7 @@ class DeepReading {
   #objectsRead: number;
   #bytesRead: number;
   #bytesTotal: number;
-  #checkpointAtMs = Date.now();
+  #checkpointAtMs = performance.now();
 
   constructor(options: DeepReadingOptions) {
     const before = options.checkpoint?.state === 'running' ? options.checkpoint : undefined;
@@ -81,13 +81,13 @@ class DeepReading {
     });
     this.#findings.push(...found.filter((finding) => finding !== undefined));
     const lastKey = batch.at(-1)?.key;
-    if (lastKey !== undefined && Date.now() - this.#checkpointAtMs >= checkpointIntervalMs) await this.#save(lastKey);
+    if (lastKey !== undefined && performance.now() - this.#checkpointAtMs >= checkpointIntervalMs) await this.#save(lastKey);
   }
 
   async #save(through: string): Promise<void> {
     const { store, id, signal } = this.#options;
     await writeCheckpoint(store, id, { checkpoint: { state: 'running', through, ...this.result }, signal });
-    this.#checkpointAtMs = Date.now();
+    this.#checkpointAtMs = performance.now();
   }
 
   #tell(sizeBytes: number, key: string): void {
