@@ -5,7 +5,7 @@ import { ChangedBlocks } from '../archive/push/changed-blocks.ts';
 import { chooseParent, type IncrementalParent } from '../archive/push/parent-backup.ts';
 import type { PushProgress } from '../archive/push/part-upload.ts';
 import type { UnfinishedBackups } from '../archive/unfinished-backups.ts';
-import { describeDamage } from '../domain/base-backup.ts';
+import { describeDamage, type PageDamage } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import type { SourceRecord } from '../domain/source-record.ts';
 import { formatLsn, parseLsn } from '../domain/lsn.ts';
@@ -14,6 +14,7 @@ import { type BackupSession, startBackupSession } from '../postgres/backup-sessi
 import { readClusterBytes } from '../postgres/cluster-size.ts';
 import { connectServer } from '../postgres/connection.ts';
 import { readControlData } from '../postgres/control-data.ts';
+import { nameDamagedRelations } from '../postgres/damaged-relations.ts';
 import { readSourceRecord } from '../postgres/source-record.ts';
 import { readWalSummaries } from '../postgres/wal-summaries.ts';
 import type { HostCluster, HostDependencies } from './dependencies.ts';
@@ -119,6 +120,7 @@ async function uploadOptions(dependencies: HostDependencies, { job, cluster, ses
     pages: { blockBytes: control.blockBytes, segmentBlocks: control.segmentBlocks, hasChecksums: control.dataChecksumVersion !== 0 },
     manifestChecksum: dependencies.manifestChecksum,
     onDamage: dependencies.onDamagedPages,
+    describeDamage: (damage: PageDamage, until: AbortSignal) => nameDamagedRelations({ ...cluster.server, signal: until }, damage),
     expectedBytes: await readClusterBytes(connection),
     source: await sourceRecordOf(cluster, signal),
     stop: () => session.stop(),

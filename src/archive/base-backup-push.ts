@@ -75,6 +75,8 @@ export interface UploadBaseBackupOptions {
   readonly manifestChecksum?: ManifestChecksum;
   /** Damaged pages are reported, or the backup fails for them. Default report. */
   readonly onDamage?: 'report' | 'fail';
+  /** Adds to damage what the server knows of it. Default: it is reported by file. */
+  readonly describeDamage?: (damage: PageDamage, signal: AbortSignal) => Promise<PageDamage>;
   /** Makes the backup an incremental one; needs `pages`, of 8192 bytes. Default: a full backup. */
   readonly parent?: IncrementalParent;
   /** Pages that changed since the parent began, by the server's WAL summaries. Default: every changed file is read. */
@@ -126,6 +128,7 @@ export class BaseBackupUpload {
   readonly #swept = new Once<number>();
   readonly #tablespaces = new Once<TablespaceSpec | null>();
   readonly #uploaded = new Once<UploadedParts>();
+  readonly #damage = new Once<PageDamage>();
   readonly #control = new Once<{ readonly content: Buffer; readonly object: StoredObject }>();
   readonly #stopped = new Once<BackupStop>();
   #dataCatalogBytes = 0;
@@ -163,7 +166,8 @@ export class BaseBackupUpload {
     assertName(this.#options);
     await this.#swept.get(() => sweepOrphans(store, start.name, { signal }));
     const tablespaces = await this.#tablespaces.get(() => tablespacesOf(dataDirectory));
-    const parts = await this.#uploaded.get(() => this.#parts.run(run));
+    const uploaded = await this.#uploaded.get(() => this.#parts.run(run));
+    const parts = { ...uploaded, damage: await this.#damageOf(uploaded, signal) };
     if (this.#options.onDamage === 'fail' && parts.damage !== undefined) throw damagedPages(parts.damage);
     // After the data, so that a restore's pg_control is never older than a page it goes with.
     const control = await this.#control.get(async () => {
@@ -185,6 +189,11 @@ export class BaseBackupUpload {
       damage: parts.damage ?? null,
       origin: originOf(this.#options.parent),
     };
+  }
+
+  async #damageOf({ damage }: UploadedParts, signal: AbortSignal): Promise<PageDamage | undefined> {
+    const describe = this.#options.describeDamage;
+    return damage === undefined || describe === undefined ? damage : await this.#damage.get(() => describe(damage, signal));
   }
 
   get #name(): string {

@@ -47,6 +47,8 @@ export interface PageDamage {
 export interface DamagedFile {
   /** `base/<OID of the database>/<filenode>`, relative to the data directory. */
   readonly file: string;
+  /** `database.schema.name`, without the database for what all share; of the first twenty files, as far as the server could tell. */
+  readonly relation?: string;
   readonly blockCount: number;
   /** The first ten, numbered within the relation. */
   readonly blocks: readonly number[];
@@ -60,9 +62,11 @@ export function majorOf(pgVersion: number): number {
 /** Files that one sentence names. */
 const namedFiles = 3;
 
-/** For people: `2 pages have a wrong checksum: base/5/16384 (block 7, 9)`. */
+/** For people: `2 pages have a wrong checksum: base/5/16384, shop.public.orders (block 7, 9)`. */
 export function describeDamage({ blockCount, files }: PageDamage): string {
-  const named = files.slice(0, namedFiles).map(({ file, blocks }) => `${file} (block ${blocks.join(', ')})`);
-  const rest = files.length > namedFiles ? `, and in ${files.length - namedFiles} more files` : '';
-  return `${blockCount} ${blockCount === 1 ? 'page has' : 'pages have'} a wrong checksum: ${named.join(', ')}${rest}`;
+  const named = files.slice(0, namedFiles).map(({ file, relation, blocks }) => {
+    return `${relation === undefined ? file : `${file}, ${relation}`} (block ${blocks.join(', ')})`;
+  });
+  const rest = files.length > namedFiles ? `; and in ${files.length - namedFiles} more files` : '';
+  return `${blockCount} ${blockCount === 1 ? 'page has' : 'pages have'} a wrong checksum: ${named.join('; ')}${rest}`;
 }

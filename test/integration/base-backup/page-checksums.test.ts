@@ -4,6 +4,9 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fetchBaseBackup } from '../../../src/archive/base-backup-fetch.ts';
 import { listBaseBackups } from '../../../src/archive/catalog.ts';
+import type { PageDamage } from '../../../src/domain/base-backup.ts';
+import { connectServer } from '../../../src/postgres/connection.ts';
+import { nameDamagedRelations } from '../../../src/postgres/damaged-relations.ts';
 import { createFileObjectStore } from '../../../src/storage/file-object-store.ts';
 import type { ObjectStore } from '../../../src/storage/object-store.ts';
 import { availableInstallations, createTestCluster, type TestCluster } from '../../harness/postgres.ts';
@@ -86,7 +89,7 @@ describe('a base backup of a cluster with data checksums', () => {
     await rm(into, { recursive: true });
   });
 
-  it('names damaged pages by file and block, is marked, and fails where that is wanted', async () => {
+  it('names damaged pages by relation, file and block, is marked, and fails where that is wanted', async () => {
     const file = await pathOf('t');
     await flipByte(join(source.dataDirectory, file), 5 * 8192 + 4000);
     await flipByte(join(source.dataDirectory, file), 7 * 8192 + 100);
@@ -102,7 +105,44 @@ describe('a base backup of a cluster with data checksums', () => {
     expect(files.Files[`/${file}`]).toMatchObject({ CorruptBlocks: { CorruptBlocksCount: 2, SomeCorruptBlocks: [5, 7] } });
     const ours = JSON.parse(await readFile(directory.join(`archive/walkback_001/backups/${backup.name}.json`), 'utf8')) as object;
     expect(ours).toMatchObject({ damage });
-    const refused = takeBackup(source, store, { onDamage: 'fail' });
-    await expect(refused).rejects.toMatchObject({ code: 'DATA_DIRECTORY_DAMAGED', facts: { blockCount: 2 } });
+    const describeDamage = (found: PageDamage) => nameDamagedRelations(source.connectOptions, found);
+    const byRelation = await takeBackup(source, store, { describeDamage });
+    expect(byRelation.damage?.files).toEqual([{ file, relation: 'postgres.public.t', blockCount: 2, blocks: [5, 7] }]);
+    const refused = takeBackup(source, store, { onDamage: 'fail', describeDamage });
+    await expect(refused).rejects.toMatchObject({
+      code: 'DATA_DIRECTORY_DAMAGED',
+      message: expect.stringContaining(`${file}, postgres.public.t (block 5, 7)`),
+      facts: { blockCount: 2 },
+    });
+  });
+
+  it('names the relation of a damaged file in whichever database and tablespace it lies, and leaves a file alone that no relation has', async () => {
+    await source.query('CREATE DATABASE "Other"');
+    await mkdir(directory.join('space'));
+    await source.query(`CREATE TABLESPACE space LOCATION '${directory.join('space')}'`);
+    await source.query('CREATE TABLE spaced (i int PRIMARY KEY USING INDEX TABLESPACE space)');
+    const other = { ...source.connectOptions, database: 'Other' };
+    await using connection = await connectServer(other);
+    await connection.query('CREATE TABLE "Mixed.Case" (i int)');
+    const inOther = await connection.queryFirstValue(`SELECT pg_relation_filepath('"Mixed.Case"')`);
+    const [oid] = await connection.query<{ oid: string }>('SELECT oid::text FROM pg_database WHERE datname = current_database()');
+    const expected: [string, string | undefined][] = [
+      [`${inOther}_fsm`, '"Other".public."Mixed.Case"'],
+      [`${await pathOf('spaced_pkey')}.1`, 'postgres.public.spaced_pkey'],
+      [await pathOf('pg_catalog.pg_authid'), 'pg_catalog.pg_authid'],
+      [await pathOf('pg_catalog.pg_class'), 'postgres.pg_catalog.pg_class'],
+      [`base/${oid!.oid}/4000000001`, undefined],
+      ['base/4000000002/16384', undefined],
+      ['base/1/no-relation', undefined],
+    ];
+    const files = expected.map(([file]) => ({ file, blockCount: 1, blocks: [0] }));
+    const named = await nameDamagedRelations(source.connectOptions, { blockCount: files.length, files });
+    expect(named.files.map(({ file, relation }) => [file, relation])).toEqual(expected);
+    const many = Array.from({ length: 21 }, () => ({ file: inOther!, blockCount: 1, blocks: [0] }));
+    const ofMany = await nameDamagedRelations(source.connectOptions, { blockCount: many.length, files: many });
+    expect(ofMany.files.filter(({ relation }) => relation !== undefined)).toHaveLength(20);
+    // A server that is gone keeps nothing from being reported.
+    const gone = { ...source.connectOptions, host: directory.path };
+    expect(await nameDamagedRelations(gone, { blockCount: files.length, files })).toEqual({ blockCount: files.length, files });
   });
 });
