@@ -31,7 +31,7 @@ export interface S3UploadOptions {
   readonly head: () => Promise<ObjectInfo | undefined>;
 }
 
-/** One multipart upload. Holds uploadConcurrency + 1 buffers of partBytes at most. */
+/** One multipart upload. Holds uploadConcurrency + 1 buffers of partBytes at most, and all uploads of a store together a bounded number (PartBuffers). */
 export class S3Upload implements ObjectUpload {
   readonly #connection: S3Connection;
   readonly #options: S3UploadOptions;
@@ -42,7 +42,8 @@ export class S3Upload implements ObjectUpload {
   #uploadId: string | undefined;
   /** Parts bring a checksum: decided when the upload is made, since stores refuse one without the other. */
   #hasChecksums = false;
-  #buffer: Buffer;
+  /** The one that is being filled. */
+  #buffer: Buffer | undefined;
   #filledBytes = 0;
   #sentBytes = 0;
   #failure: Error | undefined;
@@ -52,7 +53,6 @@ export class S3Upload implements ObjectUpload {
     this.#connection = connection;
     this.#options = options;
     this.#signal = options.signal === undefined ? this.#stop.signal : AbortSignal.any([options.signal, this.#stop.signal]);
-    this.#buffer = connection.partBuffers.take();
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -60,9 +60,10 @@ export class S3Upload implements ObjectUpload {
     this.#throwIfFailed();
     while (takenBytes < bytes.length) {
       // A full part is sent when more comes, so that an object of exactly one part is one PutObject.
-      if (this.#filledBytes === this.#buffer.length) await this.#sendPart();
-      const slice = bytes.subarray(takenBytes, takenBytes + this.#buffer.length - this.#filledBytes);
-      this.#buffer.set(slice, this.#filledBytes);
+      if (this.#filledBytes === this.#buffer?.length) await this.#sendPart(this.#buffer);
+      const buffer = (this.#buffer ??= await this.#connection.partBuffers.take());
+      const slice = bytes.subarray(takenBytes, takenBytes + buffer.length - this.#filledBytes);
+      buffer.set(slice, this.#filledBytes);
       this.#filledBytes += slice.length;
       takenBytes += slice.length;
     }
@@ -71,15 +72,14 @@ export class S3Upload implements ObjectUpload {
   async complete(): Promise<ObjectInfo> {
     this.#throwIfFailed();
     if (this.#parts.length === 0 && this.#uploadId === undefined) {
-      this.#completed = await this.#options.putWhole(this.#buffer.subarray(0, this.#filledBytes));
-      this.#connection.partBuffers.give(this.#buffer);
+      this.#completed = await this.#options.putWhole(this.#buffer?.subarray(0, this.#filledBytes) ?? Buffer.alloc(0));
+      this.#giveBack();
       return this.#completed;
     }
-    if (this.#filledBytes > 0) await this.#sendPart();
+    if (this.#buffer !== undefined) await this.#sendPart(this.#buffer);
     while (this.#inFlight.size > 0) await Promise.race(this.#inFlight);
     this.#throwIfFailed();
     this.#completed = await this.#completeMultipart();
-    this.#connection.partBuffers.give(this.#buffer);
     return this.#completed;
   }
 
@@ -89,6 +89,7 @@ export class S3Upload implements ObjectUpload {
     this.#stop.abort();
     // A part that lands after the abort would stay behind and be paid for.
     await Promise.allSettled(this.#inFlight);
+    this.#dropBuffer();
     const uploadId = this.#uploadId;
     if (uploadId === undefined) return;
     try {
@@ -110,25 +111,38 @@ export class S3Upload implements ObjectUpload {
     return { Bucket: this.#connection.options.bucket, Key: this.#options.objectKey };
   }
 
-  /** Hands the full buffer to the background once there is room, and takes another. */
-  async #sendPart(): Promise<void> {
+  /** Hands the buffer to the background once there is room. */
+  async #sendPart(buffer: Buffer): Promise<void> {
     const uploadId = (this.#uploadId ??= await this.#create());
     while (this.#inFlight.size >= this.#connection.options.uploadConcurrency) await Promise.race(this.#inFlight);
     this.#throwIfFailed();
     const partNumber = this.#parts.length + 1;
     if (partNumber > partMaximumCount) throw this.#tooManyParts();
-    const buffer = this.#buffer;
     const part = this.#newPart(partNumber, buffer.subarray(0, this.#filledBytes));
     this.#sentBytes += this.#filledBytes;
-    this.#buffer = this.#connection.partBuffers.take();
+    this.#buffer = undefined;
     this.#filledBytes = 0;
     this.#parts.push(part.completed);
     const sending = this.#uploadPart(uploadId, part).then(
       () => this.#connection.partBuffers.give(buffer),
-      (error: unknown) => void (this.#failure ??= error instanceof Error ? error : new Error(String(error))),
+      (error: unknown) => {
+        this.#failure ??= error instanceof Error ? error : new Error(String(error));
+        this.#connection.partBuffers.drop();
+      },
     );
     this.#inFlight.add(sending);
     void sending.then(() => this.#inFlight.delete(sending));
+  }
+
+  #giveBack(): void {
+    if (this.#buffer !== undefined) this.#connection.partBuffers.give(this.#buffer);
+    this.#buffer = undefined;
+  }
+
+  /** A request that failed may hold it yet. */
+  #dropBuffer(): void {
+    if (this.#buffer !== undefined) this.#connection.partBuffers.drop();
+    this.#buffer = undefined;
   }
 
   #newPart(partNumber: number, bytes: Buffer): { readonly bytes: Buffer; readonly completed: CompletedPart } {
