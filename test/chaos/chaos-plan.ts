@@ -22,6 +22,7 @@ export const storeFaults = [
   'truncated-body',
   'corrupt-body',
   'slow',
+  'stall',
 ] as const;
 export type StoreFault = (typeof storeFaults)[number];
 
@@ -46,6 +47,8 @@ export interface ChaosPlan {
 
 const awayMaximumMs = 2500;
 const requestsOfRestore = 45;
+/** A body that stalls is given up after half a minute. */
+const stalledRequestsMaximum = 2;
 const restoreMaximumMs = 4000;
 const clockShiftMaximumMs = 10 * 60_000;
 
@@ -94,14 +97,19 @@ function oneTrouble(random: () => number, onSmallDisk: boolean): Trouble {
     () => ({ kind: 'stop', who, awayMs }),
     () => ({ kind: 'kill-postgres' }),
     () => ({ kind: 'kill-postgres' }),
-    () => ({ kind: 'store', fault: choose(random, storeFaults), requestCount: between(random, 1, 12) }),
-    () => ({ kind: 'store', fault: choose(random, storeFaults), requestCount: between(random, 1, 12) }),
+    () => storeTrouble(random),
+    () => storeTrouble(random),
     () => ({ kind: 'clock', who, shiftMs: between(random, -clockShiftMaximumMs, clockShiftMaximumMs), forMs: awayMs }),
     () => ({ kind: 'upgrade', who: 'agent', awayMs }),
     () => ({ kind: 'upgrade', who, awayMs }),
     ...(onSmallDisk ? [fillDisk, fillDisk] : []),
   ];
   return choose(random, kinds)();
+}
+
+function storeTrouble(random: () => number): Trouble {
+  const fault = choose(random, storeFaults);
+  return { kind: 'store', fault, requestCount: between(random, 1, fault === 'stall' ? stalledRequestsMaximum : 12) };
 }
 
 /** Both ends included. */

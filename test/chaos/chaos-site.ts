@@ -25,6 +25,7 @@ const faults: Readonly<Record<StoreFault, Fault>> = {
   'truncated-body': { kind: 'truncate', afterBytes: 1000 },
   'corrupt-body': { kind: 'corrupt', atByte: 500 },
   slow: { kind: 'delay', delayMs: 400 },
+  stall: { kind: 'stall-mid-body', afterBytes: 100 },
 };
 /** A server that is to be killed has to be there. */
 const postgresComesWithinMs = 5000;
@@ -100,10 +101,10 @@ export class ChaosSite implements AsyncDisposable {
       deed.catch(() => undefined);
       deeds.push(deed);
     };
-    this.scene.store.make(() => {
+    this.scene.store.make(({ operation }) => {
       requests += 1;
       for (const { trouble, request } of waiting) if (request === requests) begin(trouble);
-      return this.#faultOfRequest();
+      return this.#faultOfRequest(operation);
     });
     for (const { trouble, at } of planned) {
       if (!('afterMs' in at)) continue;
@@ -130,9 +131,11 @@ export class ChaosSite implements AsyncDisposable {
     await rm(this.#directory, { recursive: true, force: true });
   }
 
-  #faultOfRequest(): Fault | undefined {
+  #faultOfRequest(operation: string): Fault | undefined {
     const trouble = this.#storeFault;
     if (trouble === undefined || trouble.left === 0) return undefined;
+    // There are few stalls: they are kept for answers that can stall.
+    if (trouble.fault.kind === 'stall-mid-body' && operation !== 'GetObject') return undefined;
     trouble.left -= 1;
     return trouble.fault;
   }

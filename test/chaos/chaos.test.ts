@@ -2,9 +2,10 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { smallDisk } from '../harness/small-disk.ts';
 import { ChaosLanes } from './chaos-lanes.ts';
-import { chaosPlan, describePlan } from './chaos-plan.ts';
+import { chaosPlan, describePlan, storeFaults, type Trouble } from './chaos-plan.ts';
 
 const seeds = Array.from({ length: 20 }, (_, index) => index + 1);
+const seedsOfNight = Array.from({ length: 200 }, (_, index) => index + 1);
 const laneCount = 4;
 /** With the time that a run waits for a free lane. */
 const runTimeoutMs = 12 * 60_000;
@@ -38,10 +39,19 @@ describe('chaosPlan', () => {
   });
 
   it('lets each kind of death come within the seeds of npm test', () => {
-    const plans = seeds.map((seed) => chaosPlan(seed));
-    const kinds = plans.flatMap(({ duringBackup, duringRestore }) =>
-      [...duringBackup, ...duringRestore].map(({ trouble }) => trouble.kind),
-    );
+    const kinds = troublesOf(seeds).map(({ kind }) => kind);
     expect(new Set(kinds)).toEqual(new Set(['kill', 'stop', 'kill-postgres', 'store', 'clock', 'upgrade', 'fill-disk']));
   });
+
+  it('lets the store stall within the seeds of npm test, and meet each of its faults within those of the night', () => {
+    const faultsOf = (those: readonly number[]) =>
+      troublesOf(those).flatMap((trouble) => (trouble.kind === 'store' ? [trouble.fault] : []));
+    expect(faultsOf(seeds)).toContain('stall');
+    expect(new Set(faultsOf(seedsOfNight))).toEqual(new Set(storeFaults));
+  });
 });
+
+function troublesOf(those: readonly number[]): Trouble[] {
+  const plans = those.map((seed) => chaosPlan(seed));
+  return plans.flatMap(({ duringBackup, duringRestore }) => [...duringBackup, ...duringRestore].map(({ trouble }) => trouble));
+}
