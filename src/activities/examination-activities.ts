@@ -2,7 +2,7 @@
 import { putRowBaseline } from '../archive/row-baselines.ts';
 import { verifyPages } from '../archive/verify-pages.ts';
 import type { CheckReport } from '../domain/landing-report.ts';
-import { boundedFindings } from '../domain/restored-findings.ts';
+import { boundedFindings, type RestoredFindings } from '../domain/restored-findings.ts';
 import type { CompleteRestoreRequest, DataCheck } from '../domain/restore-request.ts';
 import { compareRows, type RowBaseline } from '../domain/row-baseline.ts';
 import { runAmcheck } from '../postgres/amcheck.ts';
@@ -18,6 +18,7 @@ import type { ExaminationActivities } from './examination-types.ts';
 import { adminAccess } from './landing-activities.ts';
 import { keepServerUp } from './private-server.ts';
 import { baselineOf } from './restore-baseline.ts';
+import { roomFor } from './room.ts';
 import { installationOf, socketDirectoryOf } from './restore-activities.ts';
 import type { RestoreJob } from './types.ts';
 
@@ -30,14 +31,9 @@ export function createExaminationActivities(dependencies: HostDependencies): Exa
   return {
     takeInventory: (input) =>
       runActivity((step) =>
-        dependencies.leases.run(input.job.dataDirectory, step, async (signal) => {
-          const { job } = input;
-          await keepServerUp(dependencies, job, signal);
-          const { binDirectory } = await installationOf(dependencies, job);
-          const server = { ...(await serverOf(dependencies, input)), database: 'postgres', signal };
-          const configuration = await configurationFindings(job.dataDirectory, binDirectory);
-          return boundedFindings([...(await takeInventory(server)), ...configuration]);
-        }),
+        dependencies.leases.run(input.job.dataDirectory, step, (signal) =>
+          roomFor(input.job, { ...step, signal }, () => inventoryOf(dependencies, input, signal)),
+        ),
       ),
     runChecks: (input) =>
       runActivity((step) =>
@@ -62,6 +58,15 @@ interface Examined {
 async function serverOf(dependencies: HostDependencies, { job, request }: Examined): Promise<ConnectOptions> {
   const access = await adminAccess(dependencies, job, request);
   return { host: socketDirectoryOf(dependencies, job), port: job.port, database: job.database, statementTimeoutMs, ...access };
+}
+
+async function inventoryOf(dependencies: HostDependencies, input: Examined, signal: AbortSignal): Promise<RestoredFindings> {
+  const { job } = input;
+  await keepServerUp(dependencies, job, signal);
+  const { binDirectory } = await installationOf(dependencies, job);
+  const server = { ...(await serverOf(dependencies, input)), database: 'postgres', signal };
+  const configuration = await configurationFindings(job.dataDirectory, binDirectory);
+  return boundedFindings([...(await takeInventory(server)), ...configuration]);
 }
 
 async function runChecks(dependencies: HostDependencies, input: Examined, step: ActivityStep): Promise<CheckReport[]> {

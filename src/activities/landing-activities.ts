@@ -26,6 +26,7 @@ import { awaitRecovery } from './await-recovery.ts';
 import { type HostDependencies, walArchiveOf } from './dependencies.ts';
 import { keepServerUp, startLandedServer } from './private-server.ts';
 import { assertOurs, installationOf, socketDirectoryOf, temporaryRoleOf } from './restore-activities.ts';
+import { roomFor } from './room.ts';
 import type { HostActivities, Landing, OpenedCluster, RestoreJob } from './types.ts';
 
 const startTimeoutMs = 10 * 60_000;
@@ -67,12 +68,14 @@ export function createLandingActivities(dependencies: HostDependencies): Landing
     swapRoles: ({ job, request }) =>
       runActivity((step) =>
         dependencies.leases.run(job.dataDirectory, step, (signal) =>
-          replaceRoles(dependencies, { job, request, server: serverOf(job), signal }),
+          roomFor(job, { ...step, signal }, () => replaceRoles(dependencies, { job, request, server: serverOf(job), signal })),
         ),
       ),
     openToClients: ({ job, request }) =>
       runActivity((step) =>
-        dependencies.leases.run(job.dataDirectory, step, (signal) => openToClients(dependencies, { job, request }, { ...step, signal })),
+        dependencies.leases.run(job.dataDirectory, step, (signal) =>
+          roomFor(job, { ...step, signal }, () => openToClients(dependencies, { job, request }, { ...step, signal })),
+        ),
       ),
   };
 }

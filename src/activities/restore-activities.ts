@@ -6,7 +6,6 @@ import { restoreCommand } from '../agent/commands.ts';
 import { prefetchDirectoryOf } from '../agent/restore/restore-fetcher.ts';
 import { fetchBaseBackup } from '../archive/base-backup-fetch.ts';
 import type { FetchProgress } from '../archive/fetch/progress.ts';
-import { waitingForRoom } from '../archive/fetch/room-wait.ts';
 import { majorOf } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { errorOfChecks } from '../domain/plan-check.ts';
@@ -24,6 +23,7 @@ import { type ActivityStep, runActivity } from './activity.ts';
 import { baselineOf } from './restore-baseline.ts';
 import type { HostDependencies } from './dependencies.ts';
 import { inspectHost } from './host-inspection.ts';
+import { roomFor } from './room.ts';
 import { endSourceWork } from './source-lease.ts';
 import type { HostActivities, HostCheck, RestoreJob } from './types.ts';
 
@@ -199,16 +199,6 @@ async function fetch(
     await updateMarker(job.dataDirectory, { phase: 'fetched' });
     return fetched;
   });
-}
-
-/** Does the work again when the disk was full and has room; what it does may be done twice. */
-async function roomFor<T>(
-  { dataDirectory }: RestoreJob,
-  { signal, report }: Pick<ActivityStep, 'signal' | 'report'>,
-  work: () => Promise<T>,
-): Promise<T> {
-  const onWait = (freeBytes: number) => report({ note: `The disk is full, ${freeBytes} bytes are free: waiting for room.` });
-  return await waitingForRoom(work, { directory: dataDirectory, signal, onWait });
 }
 
 async function configure(
