@@ -149,7 +149,7 @@ describe.concurrent('A17: a restore that is cancelled while its agent has a step
     expect(await scene.rowsOf(report)).toBe(noted.rows);
   });
 
-  it('leaves a source that was to be salvaged, stopped or retired so that it can be started, with every row', async () => {
+  it('is archived no more when it was about to open, and leaves a source that was to be salvaged, stopped or retired as it can be started', async () => {
     await using held = await HeldSteps.open();
     const { scene } = held;
     await scene.writeSegments(1);
@@ -160,6 +160,8 @@ describe.concurrent('A17: a restore that is cancelled while its agent has a step
     const { time } = await scene.noteTarget();
     const cancelled = new Cancelled(held, { kind: 'time', time }, await freePort());
     const rows = await scene.rowsOfSource();
+
+    await expectAbandoned(scene.site, await cancelWhileItOpens(cancelled));
 
     await killSource(held);
     await expectAbsent((await cancelled.at('salvageSource', { source: 'salvage' })).request.dataDirectory);
@@ -191,6 +193,22 @@ async function cancelAtOlderBackup(cancelled: Cancelled): Promise<string> {
   const parts = [...(await listKeys(store, tarPartitionsPrefix(newest))).keys()];
   await using _damaged = await damage(store, parts.find((key) => key.includes('/part_')) ?? '');
   return (await cancelled.at('clearDataDirectory', { allowOlderBackup: true })).request.dataDirectory;
+}
+
+/** @returns the directory of a restore whose agent has begun to archive the restored cluster */
+async function cancelWhileItOpens(cancelled: Cancelled): Promise<string> {
+  const { scene } = cancelled.held;
+  const thawAgent = scene.freeze('agent');
+  const started = await cancelled.start('at-opening', { name: 'opening' });
+  const thaw = await cancelled.held.comeTo(started, 'openToClients', { thawAgent });
+  thaw();
+  const isServed = async () => (await registrations(cancelled.held)).includes('clusters/opening.json');
+  await waitUntil(isServed, { timeoutMs: startTimeoutMs, pollMs: 2, description: 'the cluster is archived' });
+  const thawAgain = scene.freeze('agent');
+  await started.handle.cancel();
+  thawAgain();
+  await cancelled.expectEnded(started);
+  return started.request.dataDirectory;
 }
 
 /** @returns the directory of a restore that waits for a decision, since its host was gone */
