@@ -1,7 +1,10 @@
 /** Questions to archives by way of a worker, for clients that cannot reach them. */
-import type { Client } from '@temporalio/client';
+import { type Client, WorkflowFailedError } from '@temporalio/client';
+import { TimeoutFailure } from '@temporalio/common';
+import { WalkbackError } from '../domain/errors.ts';
 import { operationAttributes } from '../temporal/search-attributes.ts';
 import { clientError } from './handles.ts';
+import { isPolled } from './pollers.ts';
 
 const questionTimeoutMs = 60_000;
 
@@ -33,6 +36,15 @@ export async function ask<Answer>(
       ...(about === undefined ? {} : { typedSearchAttributes: operationAttributes({ operation: 'list', cluster: about }) }),
     });
   } catch (error) {
-    throw clientError(error, workflowId);
+    if (!isTimeout(error)) throw clientError(error, workflowId);
+    const isThere = await isPolled(client, taskQueue, 'workflow');
+    const waited = `Nobody answered the question "${workflowId}" within ${withinMs / 1000} s`;
+    throw new WalkbackError('NO_WORKER', `${waited}: ${isThere ? 'the worker has too much to do' : 'no walkback worker is there'}.`, {
+      cause: error,
+    });
   }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof WorkflowFailedError && error.cause instanceof TimeoutFailure;
 }

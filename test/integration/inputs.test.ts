@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ask } from '../../src/client/ask.ts';
 import { createWalkbackClient } from '../../src/client/walkback-client.ts';
 import { demoCluster, demoHost, type DemoSite } from '../../src/demo/demo-site.ts';
 import { restoreWorkflowId } from '../../src/domain/workflow-ids.ts';
@@ -316,6 +317,16 @@ describe('a worker that cannot work', () => {
       expect(outcome.stderr).toContain('no-such-bucket');
     });
     expect(existsSync(join(site.directory, 'no-bucket'))).toBe(false);
+  });
+
+  it('a question to an archive that no worker answers in time says so', async () => {
+    await withTemporal(site, async (client) => {
+      const question = { type: 'listBaseBackups', name: 'backups', input: { cluster: demoCluster }, about: demoCluster, withinMs: 2000 };
+      await expect(ask(client, `nobody-${crypto.randomUUID()}`, question)).rejects.toMatchObject({
+        code: 'NO_WORKER',
+        message: expect.stringMatching(/within 2 s: no walkback worker is there\.$/),
+      });
+    });
   });
 
   it('no worker at all is noted within seconds, and the restore waits until one comes', async () => {
