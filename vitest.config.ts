@@ -25,8 +25,8 @@ export default defineConfig({
           globalSetup: ['test/harness/global-setup.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // Most of an integration test is waiting: for servers to start, for replay, for a workflow's next step.
-          maxWorkers: 2,
+          // Most of an integration test is waiting: for servers to start, for replay, for a workflow's next step. On two cores three go on at a time.
+          maxWorkers: 3,
         },
       },
     ],
