@@ -51,8 +51,8 @@ export async function completeBaseBackup(
 }
 
 /**
- * Removes everything that an interrupted backup of the name left behind, also what a listing that lags does not show. An object left in tar_partitions would be restored as if it belonged to
- * the next backup of the name.
+ * Removes everything that an interrupted backup of the name left behind, also what a listing that lags does not show. An object left in
+ * tar_partitions would be restored as if it belonged to the next backup of the name.
  * @returns how many of the removed objects were listed
  * @throws WalkbackError BACKUP_FAILED when the name has a sentinel: then it is a backup, and nothing is removed
  */
