@@ -39,9 +39,13 @@ export async function ask<Answer>(
     if (!isTimeout(error)) throw clientError(error, workflowId);
     const isThere = await isPolled(client, taskQueue, 'workflow');
     const waited = `Nobody answered the question "${workflowId}" within ${withinMs / 1000} s`;
-    throw new WalkbackError('NO_WORKER', `${waited}: ${isThere ? 'a worker is there and has not come to an answer' : 'no walkback worker is there'}.`, {
-      cause: error,
-    });
+    throw new WalkbackError(
+      'NO_WORKER',
+      `${waited}: ${isThere ? 'a worker is there and has not come to an answer' : 'no walkback worker is there'}.`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
