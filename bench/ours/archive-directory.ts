@@ -2,12 +2,20 @@
  * Archives a directory as a base backup, fetches one, or pushes WAL, in a process of its own whose memory is that of the work alone; says in one line
  * of JSON what it took. The first argument is a GrowthJob in JSON.
  */
-import { createWalArchive } from '../../src/archive/wal-archive.ts';
-import { completeBaseBackup } from '../../src/archive/base-backup-completion.ts';
-import { fetchBaseBackup } from '../../src/archive/base-backup-fetch.ts';
-import { uploadBaseBackup } from '../../src/archive/base-backup-push.ts';
-import { createS3ObjectStore } from '../../src/storage/s3-object-store.ts';
+import type * as Completion from '../../src/archive/base-backup-completion.ts';
+import type * as Fetching from '../../src/archive/base-backup-fetch.ts';
+import type * as Pushing from '../../src/archive/base-backup-push.ts';
+import type * as WalArchives from '../../src/archive/wal-archive.ts';
+import type * as S3Stores from '../../src/storage/s3-object-store.ts';
+import { built } from '../built.ts';
 import { backupStart, backupStop, type GrowthJob, type GrowthOutcome } from '../growth/growth-job.ts';
+
+await built('files/thread-pool.js');
+const { createWalArchive } = await built<typeof WalArchives>('archive/wal-archive.js');
+const { completeBaseBackup } = await built<typeof Completion>('archive/base-backup-completion.js');
+const { fetchBaseBackup } = await built<typeof Fetching>('archive/base-backup-fetch.js');
+const { uploadBaseBackup } = await built<typeof Pushing>('archive/base-backup-push.js');
+const { createS3ObjectStore } = await built<typeof S3Stores>('storage/s3-object-store.js');
 
 const job = JSON.parse(process.argv[2] ?? '') as GrowthJob;
 const store = createS3ObjectStore({

@@ -4,10 +4,17 @@
  */
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fetchBaseBackup } from '../../src/archive/base-backup-fetch.ts';
-import { loadConfiguration } from '../../src/config/load.ts';
-import { restoreDirectoryName } from '../../src/postgres/restore-marker.ts';
-import { OpenStores } from '../../src/processes/stores.ts';
+import type * as Fetching from '../../src/archive/base-backup-fetch.ts';
+import type * as Loading from '../../src/config/load.ts';
+import type * as Marker from '../../src/postgres/restore-marker.ts';
+import type * as Stores from '../../src/processes/stores.ts';
+import { built } from '../built.ts';
+
+await built('files/thread-pool.js');
+const { fetchBaseBackup } = await built<typeof Fetching>('archive/base-backup-fetch.js');
+const { loadConfiguration } = await built<typeof Loading>('config/load.js');
+const { restoreDirectoryName } = await built<typeof Marker>('postgres/restore-marker.js');
+const { OpenStores } = await built<typeof Stores>('processes/stores.js');
 
 const { configuration, secrets } = await loadConfiguration({ environment: process.env, workingDirectory: process.cwd() });
 await using stores = new OpenStores(configuration, secrets);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type DemoSite, startDemoSite } from '../../src/demo/demo-site.ts';
 import { createS3ObjectStore } from '../../src/storage/s3-object-store.ts';
 import type { ObjectStore } from '../../src/storage/object-store.ts';
+import { builtFile } from '../built.ts';
 import { BenchSource, sourceSettings } from './source.ts';
 import { type BenchS3, startBenchS3 } from './s3.ts';
 
@@ -35,6 +36,7 @@ export async function startBenchSite(options: { readonly sizeMib: number; readon
   const demo = stack.use(
     await startDemoSite({
       withUi: false,
+      program: builtFile('cli/main.js'),
       pageChecksums: true,
       settings: sourceSettings,
       startS3: async () => ({ ...s3, close: async () => undefined, [Symbol.asyncDispose]: async () => undefined }),

@@ -9,7 +9,7 @@ import { basename, join } from 'node:path';
 /** Variables that name a program or a directory which the tests use. */
 const pathVariables = ['WALG_BIN', 'VERSITYGW_BIN', 'WALKBACK_FIXTURES', 'WALKBACK_TEMPORAL_BIN'];
 /** Of no use to the command, and large. */
-const notCopied = ['.git', 'dist'];
+const notCopied = ['.git'];
 
 /**
  * Where the command runs and what its environment has to name instead: `{ root, paths }`. Both are the given ones when the user can

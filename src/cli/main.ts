@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The program `walkback`: runs a command and ends with its exit code (docs/exit-codes.md). */
+import '../files/thread-pool.ts';
 import { CommanderError } from 'commander';
 import { WalkbackError } from '../domain/errors.ts';
 import { createOutput, errorDocument, printError } from './output.ts';

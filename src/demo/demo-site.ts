@@ -37,6 +37,8 @@ export interface DemoSiteOptions {
   readonly startS3?: () => Promise<LocalS3>;
   /** Default: a dev server that forgets everything when it ends. */
   readonly startTemporal?: () => Promise<TemporalDevServer>;
+  /** The main file of the worker and the agent. Default: the one beside this file. */
+  readonly program?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -64,7 +66,7 @@ export interface DemoSite extends AsyncDisposable {
   readonly agent: DemoProcess;
   /**
    * Starts another worker or agent, after one was stopped or killed, with variables over those of the site.
-   * @param program the main.ts of another version. Default: this one's
+   * @param program the main file of another version. Default: the site's
    */
   start(name: 'worker' | 'agent', environment?: Readonly<Record<string, string>>, program?: string): Promise<DemoProcess>;
   /** Data directories to stop servers on when the site is closed. */
@@ -99,7 +101,11 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
   const environment = { ...options.environment, ...s3.environment, TEMPORAL_ADDRESS: temporal.address, WALKBACK_CONFIG: configFile };
   const processes = new Map<string, DemoProcess>();
   stack.defer(async () => void (await Promise.all([...processes.values()].map((running) => running.stop()))));
-  const start = async (name: 'worker' | 'agent', more: Readonly<Record<string, string>> = {}, program = ownProgram()) => {
+  const start = async (
+    name: 'worker' | 'agent',
+    more: Readonly<Record<string, string>> = {},
+    program = options.program ?? ownProgram(),
+  ) => {
     const started = await startProcess(name, { directory, environment: { ...environment, ...more }, program });
     processes.set(name, started);
     return started;

@@ -3,8 +3,12 @@ import { Readable } from 'node:stream';
 
 /** Gives bytes into memory that the caller brings. One call at a time. */
 export interface ByteReader {
-  /** Waits until there are bytes. @returns how many were put at the target's beginning; 0 when all have been read */
-  readInto(target: Uint8Array): Promise<number>;
+  /**
+   * Waits until the target is full, or the end or an error comes.
+   * @param onBytes is told when bytes have come and more are waited for
+   * @returns how many were put at the target's beginning, 0 when all have been read; what came before an error is given first, and the next call throws
+   */
+  readInto(target: Uint8Array, onBytes?: () => void): Promise<number>;
   /** Gives up; a call that waits fails with the error. Whatever holds the bytes is let go of. */
   destroy(error?: Error): void;
 }
@@ -20,7 +24,7 @@ export abstract class ReadableBytes extends Readable implements ByteReader {
     this.on('error', () => undefined);
   }
 
-  abstract readInto(target: Uint8Array): Promise<number>;
+  abstract readInto(target: Uint8Array, onBytes?: () => void): Promise<number>;
 
   /** How many bytes may be left at most, so that a small body takes little memory. */
   protected bytesLeftMaximum(): number {
@@ -69,6 +73,7 @@ class StreamReader implements ByteReader {
   readonly #stream: Readable;
   readonly #pieces: AsyncIterator<Buffer>;
   #left: Buffer = Buffer.alloc(0);
+  #failure: { readonly error: unknown } | undefined;
 
   constructor(stream: Readable) {
     this.#stream = stream;
@@ -77,15 +82,30 @@ class StreamReader implements ByteReader {
     this.#pieces = (stream as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   }
 
-  async readInto(target: Uint8Array): Promise<number> {
-    while (this.#left.length === 0) {
-      const next = await this.#pieces.next();
-      if (next.done === true) return 0;
-      this.#left = next.value;
+  async readInto(target: Uint8Array, onBytes?: () => void): Promise<number> {
+    for (let filledBytes = 0; ;) {
+      const sizeBytes = this.#left.copy(target, filledBytes);
+      this.#left = this.#left.subarray(sizeBytes);
+      filledBytes += sizeBytes;
+      if (filledBytes === target.length) return filledBytes;
+      if (filledBytes > 0) onBytes?.();
+      const next = await this.#next(filledBytes > 0);
+      if (next === undefined) return filledBytes;
+      this.#left = next;
     }
-    const sizeBytes = this.#left.copy(target);
-    this.#left = this.#left.subarray(sizeBytes);
-    return sizeBytes;
+  }
+
+  /** @returns undefined at the end, and for an error that can wait until the bytes before it are taken */
+  async #next(canWait: boolean): Promise<Buffer | undefined> {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    try {
+      const next = await this.#pieces.next();
+      return next.done === true ? undefined : next.value;
+    } catch (error) {
+      this.#failure = { error };
+      if (!canWait) throw error;
+      return undefined;
+    }
   }
 
   destroy(error?: Error): void {

@@ -42,11 +42,13 @@ export class S3Body extends ReadableBytes {
     if (options.signal?.aborted) this.#onAbort();
   }
 
-  override async readInto(target: Uint8Array): Promise<number> {
-    for (;;) {
+  override async readInto(target: Uint8Array, onBytes?: () => void): Promise<number> {
+    for (let filledBytes = 0; ;) {
       if (this.destroyed) throw this.errored ?? new Error('the body is not read any more');
       try {
-        return this.#count(await this.#readInTime(target));
+        const sizeBytes = this.#count(await this.#readInTime(target.subarray(filledBytes), onBytes));
+        filledBytes += sizeBytes;
+        if (sizeBytes === 0 || filledBytes === target.length) return filledBytes;
       } catch (error) {
         if (this.destroyed || error instanceof WalkbackError) throw this.errored ?? error;
         await this.#takeUpAgain(error);
@@ -70,12 +72,15 @@ export class S3Body extends ReadableBytes {
   };
 
   /** Only while somebody wants bytes can they be late: while the reader is busy, nothing stalls. */
-  async #readInTime(target: Uint8Array): Promise<number> {
+  async #readInTime(target: Uint8Array, onBytes: (() => void) | undefined): Promise<number> {
     const { stallTimeoutMs } = this.#options;
     const source = this.#source;
     const timer = setTimeout(() => source.destroy(new Error(`no byte came for ${stallTimeoutMs} ms`)), stallTimeoutMs);
     try {
-      return await source.readInto(target);
+      return await source.readInto(target, () => {
+        timer.refresh();
+        onBytes?.();
+      });
     } finally {
       clearTimeout(timer);
     }

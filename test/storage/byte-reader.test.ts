@@ -15,9 +15,13 @@ class TextBytes extends ReadableBytes {
   }
 
   override async readInto(target: Uint8Array): Promise<number> {
-    const sizeBytes = this.#left.copy(target, 0, 0, Math.max(1, this.#pieces.shift() ?? 3));
-    this.#left = this.#left.subarray(sizeBytes);
-    return sizeBytes;
+    let filledBytes = 0;
+    while (filledBytes < target.length && this.#left.length > 0) {
+      const sizeBytes = this.#left.copy(target, filledBytes, 0, Math.max(1, this.#pieces.shift() ?? 3));
+      this.#left = this.#left.subarray(sizeBytes);
+      filledBytes += sizeBytes;
+    }
+    return filledBytes;
   }
 }
 
@@ -63,6 +67,14 @@ describe.each(makers)('a reader %s', (_of, make) => {
     expect(read).toBe(text);
   });
 
+  it('fills what it is given, but for the end', async () => {
+    const reader = readerOf(make([1, 2, 3]));
+    const target = Buffer.alloc(text.length - 1);
+    expect([await reader.readInto(target), target.toString()]).toEqual([target.length, text.slice(0, -1)]);
+    expect(await reader.readInto(target)).toBe(1);
+    expect(await reader.readInto(target)).toBe(0);
+  });
+
   it('lets go of what it reads when it is destroyed midway, also by an error', async () => {
     const body = make([]);
     const reader = readerOf(body);
@@ -70,4 +82,21 @@ describe.each(makers)('a reader %s', (_of, make) => {
     reader.destroy(new Error('nobody wants the rest'));
     expect(body.destroyed).toBe(true);
   });
+});
+
+it('gives what a stream brought before it broke, says that more is waited for, and throws then', async () => {
+  async function* broken(): AsyncGenerator<Buffer> {
+    yield Buffer.from('abc');
+    throw new Error('the line is cut');
+  }
+  const reader = readerOf(Readable.from(broken()));
+  const target = Buffer.alloc(10);
+  let toldCount = 0;
+  expect(
+    await reader.readInto(target, () => {
+      toldCount += 1;
+    }),
+  ).toBe(3);
+  expect(toldCount).toBe(1);
+  await expect(reader.readInto(target)).rejects.toThrow('the line is cut');
 });

@@ -60,10 +60,10 @@ export type ExtractionFailure =
     }
   | { readonly kind: 'content'; readonly message: string };
 
-/** A chunk has this size, but for the last: a message for each 64 KiB of a socket would cost more than it carries. */
-export const chunkBytes = 256 * 1024;
+/** A chunk has this size, but for the last: messages cost more than what small ones carry. */
+export const chunkBytes = 1024 * 1024;
 /** Chunks of one tar on their way to a thread. Their memory is used again and again: new memory for each would cost garbage collections. */
-export const maximumChunksAhead = 8;
+export const maximumChunksAhead = 4;
 
 /** The place of a chunk, by how many came before it. */
 export function slotOf(slots: SharedArrayBuffer, chunksBefore: number): Buffer<SharedArrayBuffer> {

@@ -200,10 +200,11 @@ class Feeding {
   /** @returns the error of the body, when there is one */
   async run(body: ByteReader, onBytes: (sizeBytes: number) => void): Promise<{ readonly error: unknown } | undefined> {
     try {
-      for (let sizeBytes = chunkBytes; sizeBytes === chunkBytes && !this.#hasOutcome;) {
+      while (!this.#hasOutcome) {
         const slot = await this.#nextSlot();
-        sizeBytes = await this.#fill(slot, body, onBytes);
+        const sizeBytes = await body.readInto(slot);
         if (sizeBytes === 0) break;
+        onBytes(sizeBytes);
         this.#announce(sizeBytes);
         this.#hash?.update(slot.subarray(0, sizeBytes));
       }
@@ -212,16 +213,6 @@ class Feeding {
     } catch (error) {
       this.#send({ kind: 'stop' });
       return { error };
-    }
-  }
-
-  /** @returns how many bytes are in the slot: fewer than it holds only at the end of the body */
-  async #fill(slot: Buffer, body: ByteReader, onBytes: (sizeBytes: number) => void): Promise<number> {
-    for (let filledBytes = 0; ;) {
-      const sizeBytes = await body.readInto(slot.subarray(filledBytes));
-      onBytes(sizeBytes);
-      filledBytes += sizeBytes;
-      if (sizeBytes === 0 || filledBytes === slot.length) return filledBytes;
     }
   }
 

@@ -5,6 +5,7 @@
 import { chmodSync, closeSync, fchmodSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { syncDirectory, syncFile } from '../../files/durable-file.ts';
+import { threadPoolSize } from '../../files/thread-pool.ts';
 import type { MemberSink } from '../tar-reader.ts';
 import { IncrementSink } from './increment.ts';
 
@@ -12,11 +13,11 @@ import { IncrementSink } from './increment.ts';
  * Bytes of one write call. Larger calls leave large folios in the page cache, and replay of WAL over them is 60 % slower (measured on ext4, Linux 6.18).
  */
 const writeCallBytes = 64 * 1024;
-/** A batch is synced when it has so many bytes or files: enough of them share one commit of the file system's journal. */
+/** A batch is synced when it has so many bytes or files. */
 const batchBytes = 32 * 1024 * 1024;
-const batchFiles = 512;
-/** Files synced at a time, by threads that decompression needs too. */
-const syncConcurrency = 2;
+const batchFiles = 128;
+/** Files synced at a time: those that wait together share one commit of the file system's journal, and a base backup has a thousand small files. */
+const syncConcurrency = threadPoolSize;
 /** PostgreSQL accepts a data directory of mode 0700 or 0750 (manual, "Creating a Database Cluster"): nobody outside the group gets in. */
 const modeMask = 0o750;
 

@@ -1,17 +1,19 @@
 /**
- * One connection of HTTP/1.1 (RFC 9112) to a store, for answers whose bodies are large. Everything that comes is read into the same memory: node:http
- * takes new memory twice for each 64 KiB, and what its garbage collections cost is a third of fetching a base backup.
+ * One connection of HTTP/1.1 (RFC 9112) to a store, for answers whose bodies are large. What comes is read to where it is wanted, or else into the same
+ * memory each time: node:http takes new memory twice for each 64 KiB, and what its garbage collections cost is a third of fetching a base backup.
  */
 import { HTTPParser } from 'http-parser-js';
 import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { ResponseBody } from './response-body.ts';
 
-/** What is read at a time; also how far a connection reads ahead of whoever reads its body. */
-const readBytes = 256 * 1024;
+/** A connection's own memory: how far it reads ahead of whoever reads its body. */
+const ownBytes = 64 * 1024;
+/** What is read at a time, to where it is wanted. */
+const readMaximumBytes = 256 * 1024;
 /** Of an answer; the same as node:http. The parser counts the end of the body before it too, where both come at once. */
 const headMaximumBytes = 16 * 1024;
-HTTPParser.maxHeaderSize = readBytes + headMaximumBytes;
+HTTPParser.maxHeaderSize = readMaximumBytes + headMaximumBytes;
 
 /** Whom to connect to. */
 export interface Origin {
@@ -59,6 +61,7 @@ interface Waiting {
 
 export class HttpConnection {
   readonly #socket: Socket;
+  readonly #ownMemory = Buffer.allocUnsafeSlow(ownBytes);
   readonly #parser = new HTTPParser(HTTPParser.RESPONSE);
   readonly #listener: ConnectionListener;
   #waiting: Waiting | undefined;
@@ -74,7 +77,7 @@ export class HttpConnection {
       if (!this.#isInterim) this.#body?.finish();
     };
     const onread = {
-      buffer: Buffer.allocUnsafeSlow(readBytes),
+      buffer: () => this.#nextMemory(),
       callback: (count: number, memory: Uint8Array) => this.#onBytes(count, memory),
     };
     this.#socket = openSocket(origin, onread);
@@ -126,7 +129,13 @@ export class HttpConnection {
     }
   }
 
-  /** @returns whether more may be read into the same memory */
+  /** Asked for after each read. To where the body's reader waits for bytes, unless that is so little that the rest would come into the own memory. */
+  #nextMemory(): Uint8Array {
+    const wanted = this.#body?.wanted.subarray(0, readMaximumBytes);
+    return wanted === undefined || wanted.length < ownBytes ? this.#ownMemory : wanted;
+  }
+
+  /** @returns whether more may be read */
   #onBytes(count: number, memory: Uint8Array): boolean {
     if (this.#waiting === undefined && this.#body === undefined) {
       this.#fail(new Error('the store sent something that nobody asked for'));

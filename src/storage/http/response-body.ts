@@ -13,9 +13,14 @@ export interface BodySource {
 
 interface Waiting {
   readonly target: Uint8Array;
+  /** At the target's beginning. */
+  filledBytes: number;
+  readonly onBytes: (() => void) | undefined;
   readonly resolve: (sizeBytes: number) => void;
   readonly reject: (error: Error) => void;
 }
+
+const nowhere = new Uint8Array(0);
 
 /** What came and was not read yet is the connection's memory, which is filled anew only when all of it was read. */
 export class ResponseBody extends ReadableBytes {
@@ -36,37 +41,47 @@ export class ResponseBody extends ReadableBytes {
     return this.#pieces.length > 0;
   }
 
-  /** Takes the next bytes. */
+  /** Where the next bytes are wanted: read to there, they need not be copied. Empty while nobody waits. */
+  get wanted(): Uint8Array {
+    return this.#waiting === undefined ? nowhere : this.#waiting.target.subarray(this.#waiting.filledBytes);
+  }
+
+  /** Takes the next bytes, which may lie where they are wanted. */
   receive(piece: Buffer): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    const sizeBytes = waiting === undefined ? 0 : piece.copy(waiting.target);
+    const sizeBytes = this.#waiting === undefined ? 0 : put(piece, this.wanted);
     if (sizeBytes < piece.length) this.#pieces.push(piece.subarray(sizeBytes));
-    waiting?.resolve(sizeBytes);
+    if (this.#waiting === undefined) return;
+    this.#waiting.filledBytes += sizeBytes;
+    if (this.#waiting.filledBytes === this.#waiting.target.length) this.#answer();
+    else this.#waiting.onBytes?.();
   }
 
   /** All bytes have come. */
   finish(): void {
     this.#isComplete = true;
     if (!this.isBehind) this.#release();
-    this.#waiting?.resolve(0);
-    this.#waiting = undefined;
+    this.#answer();
   }
 
   /** The rest does not come. What came before can be read. */
   fail(error: Error): void {
     this.#failure ??= error;
-    this.#waiting?.reject(error);
+    if (this.#waiting?.filledBytes === 0) this.#waiting.reject(error);
+    else this.#answer();
     this.#waiting = undefined;
   }
 
-  override async readInto(target: Uint8Array): Promise<number> {
-    const [piece] = this.#pieces;
-    if (piece !== undefined) return this.#takeFrom(piece, target);
-    if (this.#isComplete) return 0;
-    if (this.#failure !== undefined) throw this.#failure;
+  override async readInto(target: Uint8Array, onBytes?: () => void): Promise<number> {
+    let filledBytes = 0;
+    for (let [piece] = this.#pieces; piece !== undefined && filledBytes < target.length; [piece] = this.#pieces)
+      filledBytes += this.#takeFrom(piece, target.subarray(filledBytes));
+    if (filledBytes === target.length || this.#isComplete) return filledBytes;
+    if (this.#failure !== undefined) {
+      if (filledBytes > 0) return filledBytes;
+      throw this.#failure;
+    }
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    this.#waiting = { target, resolve, reject };
+    this.#waiting = { target, filledBytes, onBytes, resolve, reject };
     this.#source.resume();
     return await promise;
   }
@@ -76,6 +91,11 @@ export class ResponseBody extends ReadableBytes {
     this.fail(error ?? new Error('the body is not read any more'));
     if (!this.#isReleased) this.#source.abandon();
     callback(error);
+  }
+
+  #answer(): void {
+    this.#waiting?.resolve(this.#waiting.filledBytes);
+    this.#waiting = undefined;
   }
 
   #takeFrom(piece: Buffer, target: Uint8Array): number {
@@ -90,4 +110,10 @@ export class ResponseBody extends ReadableBytes {
     this.#isReleased = true;
     this.#source.release();
   }
+}
+
+/** @returns how many of the piece's bytes are at the beginning of the target now */
+function put(piece: Buffer, target: Uint8Array): number {
+  const isThere = piece.buffer === target.buffer && piece.byteOffset === target.byteOffset;
+  return isThere ? Math.min(piece.length, target.length) : piece.copy(target);
 }

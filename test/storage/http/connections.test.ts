@@ -126,21 +126,43 @@ describe('a connection to the store', () => {
     expect(store.connectionCount()).toBe(1);
   });
 
-  it('reads nothing over what a slow reader has not taken yet', async () => {
-    const content = Buffer.from(Array.from({ length: 3_000_000 }, (_, index) => index % 251));
-    const store = await serve((socket) => {
-      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${content.length}\r\n\r\n`);
-      socket.write(content);
-    });
-    const { body } = await connections().ask(store.origin, get, undefined);
-    const read = Buffer.alloc(content.length);
-    for (let readBytes = 0; readBytes < content.length;) {
-      readBytes += await body.readInto(read.subarray(readBytes, readBytes + 50_000));
-      // Between two reads, the connection has its turn.
-      await nextTurn();
-    }
-    expect(read.equals(content)).toBe(true);
-  });
+  it.each([
+    ['with a length', (content: Buffer) => [`HTTP/1.1 200 OK\r\nContent-Length: ${content.length}\r\n\r\n`, content]],
+    [
+      'in chunks',
+      (content: Buffer) => [
+        'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
+        ...[0, 1, 2].flatMap((third) => {
+          const piece = content.subarray((third * content.length) / 3, ((third + 1) * content.length) / 3);
+          return [`${piece.length.toString(16)}\r\n`, piece, '\r\n'];
+        }),
+        '0\r\n\r\n',
+      ],
+    ],
+  ] as const)(
+    'reads megabytes %s to where they are wanted, and nothing over what a slow reader has not taken yet',
+    async (_form, answerOf) => {
+      const content = Buffer.from(Array.from({ length: 3_000_000 }, (_, index) => index % 251));
+      const store = await serve((socket) => {
+        for (const piece of answerOf(content)) socket.write(piece);
+      });
+      const client = connections();
+      for (const atATimeBytes of [50_000, 300_000, 1_000_000, content.length]) {
+        const { body } = await client.ask(store.origin, get, undefined);
+        // As the memory that threads share.
+        const read = Buffer.from(new SharedArrayBuffer(content.length + 1));
+        for (let readBytes = 0; ;) {
+          const sizeBytes = await body.readInto(read.subarray(readBytes, readBytes + atATimeBytes));
+          readBytes += sizeBytes;
+          if (sizeBytes === 0) break;
+          // Between two reads, the connection has its turn.
+          await nextTurn();
+        }
+        expect(read.subarray(0, content.length).equals(content)).toBe(true);
+      }
+      expect(store.connectionCount()).toBe(1);
+    },
+  );
 
   it('reads a body without a length until the connection ends', async () => {
     const store = await serve((socket) => socket.end('HTTP/1.1 500 Broken\r\n\r\nsorry'));
