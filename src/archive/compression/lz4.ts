@@ -1,10 +1,11 @@
 /**
- * LZ4 frames (lz4: doc/lz4_Frame_format.md); the blocks in them are packed by lz4-napi, in threads.
+ * LZ4 frames (lz4: doc/lz4_Frame_format.md); the blocks in them are packed by lz4-napi, in threads, and unpacked here.
  * Written as WAL-G writes them: one frame, independent blocks (of at most 4 MiB by the header), a checksum of the content. Read with every option but a dictionary.
  */
-import { compress, uncompress } from 'lz4-napi';
+import { compress } from 'lz4-napi';
 import { ByteSource } from '../byte-source.ts';
 import type { Chunks, Codec } from './codec.ts';
+import { decompressLz4Block } from './lz4-block.ts';
 import { XxHash32, xxHash32 } from './xxhash32.ts';
 
 const frameMagic = 0x184d2204;
@@ -63,11 +64,10 @@ async function* readFrame(chunks: Chunks): AsyncGenerator<Buffer> {
     const header = await readHeader(source);
     const hash = new XxHash32();
     let contentBytes = 0n;
-    let dictionary: Buffer | undefined;
-    for (let block = await readBlock(source, header); block !== undefined; block = await readBlock(source, header, dictionary)) {
-      hash.update(block);
+    const window = new Window(header);
+    for (let block = await readBlock(source, header, window); block !== undefined; block = await readBlock(source, header, window)) {
+      if (header.hasContentChecksum) hash.update(block);
       contentBytes += BigInt(block.length);
-      if (!header.hasIndependentBlocks) dictionary = tail(dictionary, block);
       yield block;
     }
     if (header.hasContentChecksum && (await takeNumber(source)) !== hash.digest())
@@ -101,8 +101,8 @@ async function readHeader(source: ByteSource): Promise<FrameHeader> {
   };
 }
 
-/** @returns undefined at the frame's end mark */
-async function readBlock(source: ByteSource, header: FrameHeader, dictionary?: Buffer): Promise<Buffer | undefined> {
+/** @returns undefined at the frame's end mark; valid until the next block is read */
+async function readBlock(source: ByteSource, header: FrameHeader, window: Window): Promise<Buffer | undefined> {
   const length = await takeNumber(source);
   if (length === 0) return undefined;
   const sizeBytes = length & ~storedFlag;
@@ -110,13 +110,45 @@ async function readBlock(source: ByteSource, header: FrameHeader, dictionary?: B
   const block = await source.required(sizeBytes);
   if (header.hasBlockChecksums && (await takeNumber(source)) !== xxHash32(block))
     throw new SyntaxError('an LZ4 block has a wrong checksum');
-  if ((length & storedFlag) !== 0) return block;
-  return await uncompress(Buffer.concat([littleEndian(header.maximumBlockBytes), block]), dictionary);
+  return (length & storedFlag) === 0 ? window.decompress(block) : window.take(block);
 }
 
-function tail(dictionary: Buffer | undefined, block: Buffer): Buffer {
-  if (block.length >= dictionaryBytes || dictionary === undefined) return block.subarray(-dictionaryBytes);
-  return Buffer.concat([dictionary, block]).subarray(-dictionaryBytes);
+/** The memory that one block after the other is put into, behind what a block that depends on others may reach back to. */
+class Window {
+  readonly #isKept: boolean;
+  readonly #memory: Buffer;
+  /** End of the last block. */
+  #endBytes = dictionaryBytes;
+  /** Where the bytes begin that matches may reach. */
+  #reachedBytes = dictionaryBytes;
+
+  constructor({ hasIndependentBlocks, maximumBlockBytes }: FrameHeader) {
+    this.#isKept = !hasIndependentBlocks;
+    this.#memory = Buffer.allocUnsafeSlow(dictionaryBytes + maximumBlockBytes);
+  }
+
+  decompress(block: Buffer): Buffer {
+    this.#makeRoom();
+    const place = { output: this.#memory, startBytes: dictionaryBytes, windowStartBytes: this.#reachedBytes };
+    this.#endBytes = decompressLz4Block(block, place);
+    return this.#memory.subarray(dictionaryBytes, this.#endBytes);
+  }
+
+  /** A block that is stored as it is. */
+  take(block: Buffer): Buffer {
+    if (!this.#isKept) return block;
+    this.#makeRoom();
+    this.#endBytes = dictionaryBytes + block.copy(this.#memory, dictionaryBytes);
+    return this.#memory.subarray(dictionaryBytes, this.#endBytes);
+  }
+
+  /** Puts the end of what there is before the place of the next block. */
+  #makeRoom(): void {
+    if (!this.#isKept) return;
+    const movedBytes = this.#endBytes - dictionaryBytes;
+    this.#memory.copyWithin(0, movedBytes, this.#endBytes);
+    this.#reachedBytes = Math.max(0, this.#reachedBytes - movedBytes);
+  }
 }
 
 async function takeNumber(source: ByteSource): Promise<number> {
