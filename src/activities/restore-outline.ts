@@ -1,6 +1,7 @@
 /** What the archive alone tells of a restore before it is done. Reads, and claims nothing. */
 import { listBaseBackups } from '../archive/catalog.ts';
 import { withWholeChains } from '../archive/chain-listing.ts';
+import { readLaterRecord } from '../archive/dated-records.ts';
 import { newestReports } from '../archive/landing-reports.ts';
 import { walPrefix } from '../archive/layout.ts';
 import { readArchiveWindow } from '../archive/read-window.ts';
@@ -8,13 +9,24 @@ import { listRemovalMarks } from '../archive/restore-claims.ts';
 import { readRestorePoint } from '../archive/restore-points.ts';
 import type { ArchiveWindow, WindowLimits } from '../domain/archive-window.ts';
 import type { BaseBackup } from '../domain/base-backup.ts';
+import type { DatedRecord } from '../domain/early-end.ts';
 import { WalkbackError } from '../domain/errors.ts';
+import { formatLsn, lsn } from '../domain/lsn.ts';
 import { found, type PlanCheck, type PlanCheckName, refused } from '../domain/plan-check.ts';
-import { estimateRestore, nearestInstants, segmentOfView, segmentsToTarget, walCheck, whyThisBackup } from '../domain/plan-outline.ts';
+import {
+  estimateRestore,
+  nearestInstants,
+  reachesTarget,
+  segmentOfView,
+  segmentsToTarget,
+  walCheck,
+  whyThisBackup,
+} from '../domain/plan-outline.ts';
 import type { PlannedBackup, PlannedWal, RestoreOutline } from '../domain/plan-report.ts';
-import { type RecoveryPlan, segmentCountOf } from '../domain/recovery-plan.ts';
+import { lastSegmentOf, type RecoveryPlan, segmentCountOf } from '../domain/recovery-plan.ts';
 import { measuredRates, measuredRestoresMaximum } from '../domain/restore-rates.ts';
 import type { CompleteRestoreRequest } from '../domain/restore-request.ts';
+import { parseWalSegmentName, segmentStart } from '../domain/wal-segment.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { type ControlDependencies, walArchiveOf } from './dependencies.ts';
 import { assertArchiveUnused, closingTime, settledPlan } from './plan-by-listing.ts';
@@ -53,7 +65,7 @@ export async function outlineRestore(
       { backupStoredBytes, backupRestoredBytes, walStoredBytes: wal.storedBytes, walBytes },
       measuredRates(await newestReports(store, dependencies.openStore, { limit: measuredRestoresMaximum, signal }), plan.walSegmentBytes),
     );
-    const reach = walCheck(plan, request);
+    const reach = walCheck(plan, { ...request, laterRecord: await laterRecordOf(look, plan) });
     const checks = [prefix, found('base-backup', plan.givenUp === undefined ? 'ok' : 'warning', backup.why), reach];
     // What the plan reaches, or the source will bring, can be restored whatever the archive's newest segments say.
     const outline = { backup, wal, estimate, window: { ...window, nearest: reach.verdict === 'ok' ? null : nearest }, checks };
@@ -140,6 +152,18 @@ async function describeWal({ dependencies, request, store, signal }: Look, plan:
     closedAt: last === undefined ? null : ((await closedAt(last)) ?? null),
     storedBytes: await storedBytesOf(store, { plan, count: toTarget ?? segmentCount, signal }),
   };
+}
+
+/** For a source that is left alone: what else would prove an early end, once replay has come to it. */
+async function laterRecordOf({ dependencies, request, store, signal }: Look, plan: RecoveryPlan): Promise<DatedRecord | undefined> {
+  const { target, source } = request;
+  const last = lastSegmentOf(plan.view);
+  if (target.kind !== 'time' || source !== 'leave' || last === undefined || reachesTarget(plan, target)) return undefined;
+  const { view, walSegmentBytes: segmentBytes } = plan;
+  const { number } = parseWalSegmentName(last, segmentBytes);
+  const endLsn = formatLsn(lsn(segmentStart(number + 1n, segmentBytes) - 1n));
+  const archive = walArchiveOf(store, { ...dependencies, segmentBytes });
+  return await readLaterRecord(archive, { view, segmentBytes, endLsn, target: target.time, signal });
 }
 
 async function storedBytesOf(

@@ -45,7 +45,7 @@ export interface PlacedDate extends DatedRecord {
 export interface EndOfReplay {
   readonly view: WalView;
   readonly segmentBytes: number;
-  /** As the log gives it in "redo done at": where the last record begins that was replayed. */
+  /** As the log gives it in "redo done at": where the last record begins that was replayed. Any later position of its segment stands for the end of the WAL. */
   readonly endLsn: string;
   readonly target: Instant;
   readonly signal: AbortSignal;

@@ -131,10 +131,12 @@ const recordNames: Readonly<Record<DatedRecord['kind'], string>> = {
 /** Who wrote the record had passed the target, and every commit up to it lies before the record or was about to be written. */
 function verdictByRecord(target: Instant, record: DatedRecord | undefined): EarlyEndVerdict | undefined {
   if (record === undefined || !isProvablyAfter(record.time, target)) return undefined;
-  return {
-    kind: 'complete',
-    proof: `The ${recordNames[record.kind]} at ${record.lsn} is dated ${formatInstant(record.time)} by the source's clock, after the target, and all WAL up to it and behind it was replayed.`,
-  };
+  return { kind: 'complete', proof: `${describeLaterRecord(record)}, and all WAL up to it and behind it was replayed.` };
+}
+
+/** Says what is proven by a record that is dated after the target, without a full stop. */
+export function describeLaterRecord(record: DatedRecord): string {
+  return `The ${recordNames[record.kind]} at ${record.lsn} is dated ${formatInstant(record.time)} by the source's clock, after the target`;
 }
 
 /** After the target by so much that no commit stamped up to it can be missing. */

@@ -1,6 +1,7 @@
 /** What there is to say about a plan: why this base backup, how much WAL, how long, and where else one could land. */
 import type { ArchiveWindow } from './archive-window.ts';
 import type { BaseBackup } from './base-backup.ts';
+import { type DatedRecord, describeLaterRecord } from './early-end.ts';
 import { formatInstant, type Instant, instantOfMicroseconds, microsecondsOf, parseInstant } from './instant.ts';
 import { parseLsn } from './lsn.ts';
 import { found, type PlanCheck } from './plan-check.ts';
@@ -83,12 +84,15 @@ export function whyThisBackup(facts: {
   ].join(' ');
 }
 
-/** How the target lies to the end of the archived WAL. */
+/**
+ * How the target lies to the end of the archived WAL.
+ * @param facts.laterRecord of the WAL at its end, dated provably after the target
+ */
 export function walCheck(
   plan: RecoveryPlan,
-  request: Pick<CompleteRestoreRequest, 'target' | 'source' | 'cluster' | 'onEarlyEnd'>,
+  facts: Pick<CompleteRestoreRequest, 'target' | 'source' | 'cluster' | 'onEarlyEnd'> & { readonly laterRecord?: DatedRecord | undefined },
 ): PlanCheck {
-  const { target, source, cluster, onEarlyEnd } = request;
+  const { target, source, cluster, onEarlyEnd, laterRecord } = facts;
   const last = lastSegmentOf(plan.view);
   const histories = plan.view.histories.length === 0 ? '' : `, and ${plan.view.histories.join(', ')}`;
   const hole = plan.holeAfterView;
@@ -102,6 +106,7 @@ export function walCheck(
       'ok',
       `${held} Whether they reach the target is seen when ${sourceStep(source, cluster)}, which a plan does not do.`,
     );
+  if (laterRecord !== undefined) return found('wal', 'ok', `${held} ${describeLaterRecord(laterRecord)}: they hold every commit up to it.`);
   const text = `${held} Nothing proves that the WAL up to ${last}${closed} holds every commit up to the target: recovery may end before it, and --on-early-end is ${onEarlyEnd}.`;
   return found('wal', 'warning', text);
 }
@@ -111,7 +116,8 @@ function sourceStep(source: 'keep' | 'stop' | 'salvage', cluster: string): strin
   return `${cluster} ${source === 'stop' ? 'is stopped' : 'closes its segment'} for the restore`;
 }
 
-function reachesTarget(plan: RecoveryPlan, target: RecoveryTarget): boolean {
+/** Is it certain without looking into the WAL? */
+export function reachesTarget(plan: RecoveryPlan, target: RecoveryTarget): boolean {
   if (target.kind === 'latest' || target.kind === 'immediate') return true;
   if (target.kind === 'time')
     return plan.viewClosedAt !== undefined && microsecondsOf(plan.viewClosedAt) > microsecondsOf(target.time) + marginMicroseconds;

@@ -118,6 +118,13 @@ describe('walCheck', () => {
     expect(walCheck(await planTo(20), { ...request, source: 'leave', target }).verdict).toBe(verdict);
   });
 
+  it('walCheck is sure of a target behind the last closing time when a record is dated after it', async () => {
+    const laterRecord = { kind: 'checkpoint', lsn: positionIn(19, 0x28), time: minute(31) } as const;
+    const check = walCheck(await planTo(29, reaching), { ...request, source: 'leave', target: at(29), laterRecord });
+    expect(check.verdict).toBe('ok');
+    expect(check.text).toContain(`The checkpoint at ${positionIn(19, 0x28)} is dated`);
+  });
+
   it('walCheck names a hole that the target does not need', async () => {
     const holdings = wal([...segments(1, 2, 5), ...segments(1, 8, 9)]);
     const plan = await planRecovery(toMinute(11, { backups: [first], wal: holdings, closedAtMinutes: { [segment(1, 5)]: 15 } }));

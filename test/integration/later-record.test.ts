@@ -2,9 +2,11 @@
  * An archive without closing times, as another tool writes it, whose source is not asked: only what the WAL itself says can prove that an early end is
  * the state at the target.
  */
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { walPrefix } from '../../src/archive/layout.ts';
-import { demoCluster } from '../../src/demo/demo-site.ts';
+import { demoCluster, demoHost } from '../../src/demo/demo-site.ts';
+import { freePort } from '../../src/demo/local-services/free-port.ts';
 import { type Instant, parseInstant } from '../../src/domain/instant.ts';
 import type { RestoreRequest } from '../../src/domain/restore-request.ts';
 import { readObject } from '../../src/storage/object-store.ts';
@@ -53,6 +55,14 @@ async function stripMetadata(): Promise<void> {
   }
 }
 
+/** What a plan says of the WAL for such a restore. */
+async function walCheckOf(instant: Instant) {
+  const place = { host: demoHost, dataDirectory: join(scene.site.directory, 'looked-at'), port: await freePort() };
+  const wanted = { cluster: demoCluster, name: 'looked-at', source: 'leave', target: { kind: 'time', time: instant } } as const;
+  const plan = await scene.site.client.planRestore({ ...place, ...wanted });
+  return plan.checks.find(({ name }) => name === 'wal');
+}
+
 async function restoreUnasked(name: string, wanted: Pick<RestoreRequest, 'target'>) {
   const { handle } = await scene.restore({ name, source: 'leave', ...wanted });
   return await handle.result();
@@ -66,6 +76,11 @@ describe('a restore to an instant after the last commit, from WAL without closin
     const isOfSource = `SELECT checkpoint_lsn = '${lsn}' AND checkpoint_time = '${date}+00' FROM pg_control_checkpoint()`;
     expect(await scene.valueOfSource(isOfSource)).toBe('t');
     expect(await scene.rowsOf(report)).toBe(rows);
+  });
+
+  it('is planned with the same proof, or with a warning that there is none', async () => {
+    expect(await walCheckOf(target)).toMatchObject({ verdict: 'ok', text: expect.stringMatching(/ The checkpoint at \S+ is dated /) });
+    expect(await walCheckOf(unprovable)).toMatchObject({ verdict: 'warning', text: expect.stringContaining('Nothing proves') });
   });
 
   it('is not promoted to an instant after the last record with a date, though the segment was closed later', async () => {
