@@ -14,7 +14,7 @@ export default defineConfig({
             'test/tidy.test.ts',
           ],
           exclude: ['test/postgres/server/**'],
-          testTimeout: 30_000,
+          testTimeout: 60_000,
         },
       },
       {
@@ -23,8 +23,9 @@ export default defineConfig({
           name: 'integration',
           include: ['test/{conformance,integration,replay,chaos,scale,postgres/server}/**/*.test.ts'],
           globalSetup: ['test/harness/global-setup.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          // A machine that is shared may take four times as long as it did when nobody else had it.
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
           // Most of an integration test is waiting: for servers to start, for replay, for a workflow's next step. On two cores three go on at a time.
           maxWorkers: 3,
         },

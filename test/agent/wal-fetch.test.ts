@@ -279,7 +279,7 @@ describe('an agent that is killed', () => {
     expect(await fixture.recovered()).toBe('bytes of one');
     second.kill('SIGKILL');
     await once(second, 'exit');
-  }, 30_000);
+  });
 });
 
 describe('restoreCommand', () => {

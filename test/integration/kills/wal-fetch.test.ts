@@ -31,7 +31,7 @@ beforeAll(async () => {
   await scene.writeSegments(segmentCount);
   await scene.untilArchived();
   rows = (await scene.source.query<{ rows: string }>(fingerprintSql))[0]!.rows;
-}, 60_000);
+});
 afterAll(async () => scene[Symbol.asyncDispose]());
 
 describe('an agent that is killed while PostgreSQL replays', () => {

@@ -10,11 +10,11 @@ import { until } from './pitr-scene.ts';
 
 const installations = await availableInstallations();
 
-describe.each(installations)('PostgreSQL $version', { timeout: 30_000 }, (installation) => {
+describe.each(installations)('PostgreSQL $version', (installation) => {
   let cluster: TestCluster;
   beforeAll(async () => {
     cluster = await createTestCluster({ installation, name: 'backup', settings: { archive_timeout: 77, archive_command: 'x y' } });
-  }, 30_000);
+  });
   afterAll(async () => {
     await cluster[Symbol.asyncDispose]();
   });

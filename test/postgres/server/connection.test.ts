@@ -13,7 +13,7 @@ let cluster: TestCluster;
 beforeAll(async () => {
   cluster = await createTestCluster({ installation, name: 'connect' });
   await cluster.query(`CREATE ROLE app LOGIN PASSWORD 'right'`);
-}, 30_000);
+});
 afterAll(async () => {
   await cluster[Symbol.asyncDispose]();
 });

@@ -13,13 +13,13 @@ const fence = {
   keepUntil: '2026-11-23T12:00:00.000Z',
 };
 
-describe('the fence around a retired cluster', { timeout: 60_000 }, () => {
+describe('the fence around a retired cluster', () => {
   let cluster: TestCluster;
 
   beforeAll(async () => {
     cluster = await createTestCluster({ installation, name: 'fence' });
     await cluster.query('CREATE TABLE kept AS SELECT 1 AS n');
-  }, 60_000);
+  });
   afterAll(async () => cluster[Symbol.asyncDispose]());
 
   it('is not put up while the server runs', async () => {

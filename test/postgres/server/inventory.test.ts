@@ -27,7 +27,7 @@ const source = [
   `DO $$ BEGIN SET LOCAL password_encryption = 'md5'; CREATE ROLE hashed LOGIN PASSWORD 'md5-Secret'; END $$`,
 ];
 
-describe.each(oldestAndNewest)('a recovered cluster of PostgreSQL $version', { timeout: 60_000 }, (installation) => {
+describe.each(oldestAndNewest)('a recovered cluster of PostgreSQL $version', (installation) => {
   /** One that every machine has; a newer PostgreSQL refuses a recorded version of POSIX. */
   const collation = installation.major >= 17 ? 'pg_c_utf8' : 'POSIX';
   let cluster: TestCluster;
@@ -48,7 +48,7 @@ describe.each(oldestAndNewest)('a recovered cluster of PostgreSQL $version', { t
     await session.query('BEGIN');
     await session.query(`INSERT INTO t VALUES (501, 'prepared')`);
     await session.query(`PREPARE TRANSACTION 'left over'`);
-  }, 60_000);
+  });
   afterAll(async () => cluster[Symbol.asyncDispose]());
 
   it('tells everything that came along, without a secret, and switches subscriptions off', async () => {

@@ -11,7 +11,7 @@ let cluster: TestCluster;
 
 beforeEach(async () => {
   cluster = await createTestCluster({ installation, name: 'process' });
-}, 30_000);
+});
 afterEach(async () => {
   await cluster[Symbol.asyncDispose]();
 });
@@ -26,7 +26,7 @@ const start = (more: Partial<Parameters<typeof startServer>[0]> = {}) =>
     ...more,
   });
 
-describe('startServer', { timeout: 30_000 }, () => {
+describe('startServer', () => {
   it('startServer leaves the server as it is when it runs already', async () => {
     const { pid } = await serverState(cluster.dataDirectory);
     expect(await start()).toMatchObject({
@@ -96,7 +96,7 @@ describe('serverState', () => {
   });
 });
 
-describe('stopServer', { timeout: 30_000 }, () => {
+describe('stopServer', () => {
   it('stopServer stops once, and has nothing to do when called again', async () => {
     const stop = () => stopServer({ dataDirectory: cluster.dataDirectory, mode: 'fast', timeoutMs: 20_000 });
     expect(await stop()).toEqual({ how: 'fast', escalated: false });

@@ -14,7 +14,7 @@ import { createPitrScene, type PitrScene, type RestoredCopy, until } from './pit
 
 const installations = await availableInstallations();
 
-describe.each(installations)('a promotion on PostgreSQL $version', { timeout: 60_000 }, (installation) => {
+describe.each(installations)('a promotion on PostgreSQL $version', (installation) => {
   let scene: PitrScene;
   let target: Instant;
 
@@ -25,7 +25,7 @@ describe.each(installations)('a promotion on PostgreSQL $version', { timeout: 60
     // In the same segment: it lies in pg_wal of every server that got as far as the target.
     await scene.source.query(`INSERT INTO t VALUES ('left out')`);
     await scene.flush();
-  }, 60_000);
+  });
   afterAll(async () => {
     await scene[Symbol.asyncDispose]();
   });

@@ -38,7 +38,7 @@ const cases: readonly { readonly name: string; readonly target: (marks: Marks) =
   { name: 'latest', target: () => ({ kind: 'latest' }), rows: 'first, second, third' },
 ];
 
-describe.each(installations)('recovery targets on PostgreSQL $version', { timeout: 60_000 }, (installation) => {
+describe.each(installations)('recovery targets on PostgreSQL $version', (installation) => {
   it('A1: land on the row, inclusive and exclusive, and the log says where', async () => {
     await using scene = await createPitrScene(installation, { track_commit_timestamp: 'on', autovacuum: 'off' });
     const marks = await tellStory(scene);

@@ -13,7 +13,7 @@ import { createPitrScene, type PitrScene, until } from './pitr-scene.ts';
 
 const installations = await availableInstallations();
 
-describe.each(installations)('recovery on PostgreSQL $version', { timeout: 60_000 }, (installation) => {
+describe.each(installations)('recovery on PostgreSQL $version', (installation) => {
   let scene: PitrScene;
   let betweenRows: string;
   let afterAllCommits: string;
@@ -26,7 +26,7 @@ describe.each(installations)('recovery on PostgreSQL $version', { timeout: 60_00
     await scene.source.query(`INSERT INTO t VALUES ('left out')`);
     await scene.flush();
     afterAllCommits = await scene.now();
-  }, 60_000);
+  });
   afterAll(async () => {
     await scene[Symbol.asyncDispose]();
   });

@@ -11,7 +11,7 @@ import { availableInstallations, createTestCluster, type TestCluster } from '../
 const installations = await availableInstallations();
 const clear = { old: 'old-Secret-1', other: 'other-Secret-2', new: 'new-Secret-3', admin: 'admin-Secret-4' };
 
-describe.each(installations)('swapRoles on PostgreSQL $version', { timeout: 60_000 }, (installation) => {
+describe.each(installations)('swapRoles on PostgreSQL $version', (installation) => {
   let cluster: TestCluster;
   let options: SwapRolesOptions;
 
@@ -34,7 +34,7 @@ describe.each(installations)('swapRoles on PostgreSQL $version', { timeout: 60_0
       otherLoginRoles: 'lock',
       record: swapRecord(),
     };
-  }, 60_000);
+  });
   afterEach(async () => {
     await cluster[Symbol.asyncDispose]();
   });

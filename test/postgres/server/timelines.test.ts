@@ -31,7 +31,6 @@ interface Branch {
 
 it.each([installations[0], installations.at(-1)].filter((found) => found !== undefined))(
   'A15: restores over four timelines land right before and behind each fork on PostgreSQL $version',
-  { timeout: 120_000 },
   async (installation) => {
     await using stack = new AsyncDisposableStack();
     const scene = stack.use(await createPitrScene(installation));
