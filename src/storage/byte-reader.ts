@@ -6,7 +6,7 @@ export interface ByteReader {
   /**
    * Waits until the target is full, or the end or an error comes.
    * @param onBytes is told when bytes have come and more are waited for
-   * @returns how many were put at the target's beginning, 0 when all have been read; what came before an error is given first, and the next call throws
+   * @returns how many were put at the target's beginning, 0 when all have been read; what came before an error may be given first, and the next call throws
    */
   readInto(target: Uint8Array, onBytes?: () => void): Promise<number>;
   /** Gives up; a call that waits fails with the error. Whatever holds the bytes is let go of. */
