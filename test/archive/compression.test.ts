@@ -4,6 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
+import { compressSync } from 'lz4-napi';
 import { describe, expect, it } from 'vitest';
 import { codecs, decompressionOf, readableExtensions } from '../../src/archive/compression.ts';
 import { adler32 } from '../../src/archive/compression/adler32.ts';
@@ -35,6 +36,12 @@ function* cut(bytes: Buffer, pieceBytes: number): Generator<Buffer> {
 
 async function read(extension: string, chunks: Chunks): Promise<Buffer> {
   return await collected(decompressionOf(extension, `key.${extension}`).decompress(chunks));
+}
+
+function littleEndian(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
 }
 
 /** The text in each form that is not written by us. */
@@ -145,6 +152,23 @@ describe('decompressionOf', () => {
   it('refuses extensions that nobody knows, and says which are readable', () => {
     expect(() => decompressionOf('zip', 'part_001.tar.zip')).toThrow(expect.objectContaining({ code: 'ARCHIVE_FORMAT_UNSUPPORTED' }));
   });
+});
+
+it('an LZ4 frame whose blocks reach back into those before them is read, also over one that is stored as it is', async () => {
+  const noise = randomBytes(50_000);
+  const contents = [noise, Buffer.concat([noise.subarray(100, 40_000), text]), Buffer.concat([text, noise.subarray(20_000, 45_000)])];
+  const blocks = contents.map((content, index) => {
+    if (index === 0) return [littleEndian(0x80000000 + content.length), content];
+    const dictionary = Buffer.concat(contents.slice(0, index)).subarray(-65_536);
+    const block = compressSync(content, dictionary).subarray(4);
+    expect(block.length).toBeLessThan(content.length / 2);
+    return [littleEndian(block.length), block];
+  });
+  // Version 1, blocks that depend on others, no checksums; blocks of at most 64 KiB.
+  const descriptor = Buffer.from([0x40, 0x40]);
+  const head = [Buffer.from([0x04, 0x22, 0x4d, 0x18]), descriptor, Buffer.from([(xxHash32(descriptor) >> 8) & 0xff])];
+  const frame = Buffer.concat([...head, ...blocks.flat(), littleEndian(0)]);
+  expect((await read('lz4', cut(frame, 1000))).equals(Buffer.concat(contents))).toBe(true);
 });
 
 describe.skipIf(!runs('lz4', ['--version']))('the program lz4', () => {

@@ -50,6 +50,10 @@ describe('an LZ4 block', () => {
     const tooFar = Buffer.from([0x10, 0x61, 2, 0, 0x10, 0x61]);
     expect(() => unpacked(tooFar, 100)).toThrow(SyntaxError);
     expect(unpacked(tooFar, 100, Buffer.from('b')).toString()).toBe('ababaa');
+    // What lies before the window is nobody's.
+    const place = { output: Buffer.alloc(100), startBytes: 10, windowStartBytes: 10 };
+    expect(() => decompressLz4Block(tooFar, place)).toThrow(SyntaxError);
+    expect(decompressLz4Block(tooFar, { ...place, windowStartBytes: 9 })).toBe(16);
     const content = Buffer.alloc(1000, 'abc');
     expect(() => unpacked(packed(content), 999)).toThrow(SyntaxError);
   });
