@@ -1,11 +1,14 @@
 /** Files and names that survive a crash of the host: bytes, fsync, rename, fsync of the directory, in this order. The one place for it. */
 import { randomUUID } from 'node:crypto';
+import { closeSync, fsync, openSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 
 /** Mode of directories that only their owner may enter; PostgreSQL insists on it for a data directory. */
 export const privateDirectoryMode = 0o700;
 const privateFileMode = 0o600;
+const fsyncFile = promisify(fsync);
 
 /** Name prefix of files that are still being written; a crash may leave one behind. */
 export const unfinishedPrefix = '.unfinished-';
@@ -44,6 +47,16 @@ export async function writeSynced(path: string, content: string | Uint8Array): P
 export async function syncFile(path: string): Promise<void> {
   await using file = await open(path, 'r');
   await file.sync();
+}
+
+/** The same, on its way to the disk when this returns: for threads that write without pause, and would hear late that the file is open. */
+export async function syncFileAtOnce(path: string): Promise<void> {
+  const file = openSync(path, 'r');
+  try {
+    await fsyncFile(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** Makes names created, renamed or removed in a directory durable. */

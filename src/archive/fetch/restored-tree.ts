@@ -4,7 +4,8 @@
  */
 import { chmodSync, closeSync, fchmodSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { syncDirectory, syncFile } from '../../files/durable-file.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { syncFileAtOnce } from '../../files/durable-file.ts';
 import { threadPoolSize } from '../../files/thread-pool.ts';
 import type { MemberSink } from '../tar-reader.ts';
 import { IncrementSink } from './increment.ts';
@@ -14,8 +15,10 @@ import { IncrementSink } from './increment.ts';
  */
 const writeCallBytes = 64 * 1024;
 /** A batch is synced when it has so many bytes or files. */
-const batchBytes = 32 * 1024 * 1024;
+const batchBytes = 16 * 1024 * 1024;
 const batchFiles = 128;
+/** So many batches may be on their way to the disk, which is slower at times than those who write, and faster at others. */
+const batchesAhead = 4;
 /** Files synced at a time: those that wait together share one commit of the file system's journal, and a base backup has a thousand small files. */
 const syncConcurrency = threadPoolSize;
 /** PostgreSQL accepts a data directory of mode 0700 or 0750 (manual, "Creating a Database Cluster"): nobody outside the group gets in. */
@@ -25,7 +28,8 @@ export class RestoredTree {
   readonly #directories = new Set<string>();
   #batch = new Set<string>();
   #batchBytes = 0;
-  #syncing: Promise<void> = Promise.resolve();
+  /** Batches on their way to the disk, the oldest first. */
+  #syncing: Promise<void>[] = [];
   #open: { close: () => void } | undefined;
 
   /** Makes a directory with the member's mode. */
@@ -57,31 +61,35 @@ export class RestoredTree {
     return { write: (piece) => sink.write(piece), end };
   }
 
-  /** Starts syncing a full batch; waits while the one before is not done, so that dirty pages have a bound. @throws the error of a sync */
+  /**
+   * Starts syncing a full batch; waits while too many are not done, so that dirty pages have a bound. A thread that writes what is at hand would not hear
+   * that files were synced, and not begin with the next ones: it has its turn after each batch.
+   * @throws the error of a sync
+   */
   async drain(): Promise<void> {
     if (this.#batchBytes < batchBytes && this.#batch.size < batchFiles) return;
-    await this.#syncing;
-    const batch = this.#batch;
+    const syncing = syncAll(this.#batch);
+    // The error is thrown where it is awaited, by a later drain or by sync.
+    syncing.catch(() => undefined);
+    this.#syncing.push(syncing);
     this.#batch = new Set();
     this.#batchBytes = 0;
-    this.#syncing = syncAll(batch);
-    // The error is thrown where it is awaited, by the next drain or by sync.
-    this.#syncing.catch(() => undefined);
+    await nextTurn();
+    if (this.#syncing.length > batchesAhead) await this.#syncing.shift();
   }
 
   /** Waits until everything that was written is durable, names included. */
   async sync(): Promise<void> {
-    await this.#syncing;
-    await syncAll(this.#batch);
-    for (const directory of this.#directories) await syncDirectory(directory);
+    await Promise.all([...this.#syncing, syncAll(this.#batch)]);
+    await syncAll(this.#directories);
   }
 
   /** Lets go of what is open, and waits until nothing is being synced. */
   async close(): Promise<void> {
     this.#open?.close();
     this.#open = undefined;
-    // Whoever had to know of the error has it from drain or sync.
-    await this.#syncing.catch(() => undefined);
+    // Whoever had to know of an error has it from drain or sync.
+    await Promise.allSettled(this.#syncing);
   }
 
   #wrote(path: string, sizeBytes: number): void {
@@ -139,7 +147,7 @@ class FileSink implements MemberSink {
 async function syncAll(paths: ReadonlySet<string>): Promise<void> {
   const waiting = paths.values();
   const syncNext = async (): Promise<void> => {
-    for (const path of waiting) await syncFile(path);
+    for (const path of waiting) await syncFileAtOnce(path);
   };
   await Promise.all(Array.from({ length: syncConcurrency }, syncNext));
 }

@@ -1,0 +1,46 @@
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { RestoredTree } from '../../src/archive/fetch/restored-tree.ts';
+import { temporaryDirectory } from '../harness/temp.ts';
+
+const mebibyte = Buffer.alloc(1024 * 1024, 'walkback');
+
+describe('a tree of restored files', () => {
+  it('gives others on the thread their turn while it writes without pause, so that they hear of files that are synced', async () => {
+    await using directory = await temporaryDirectory();
+    const tree = new RestoredTree();
+    let turns = 0;
+    const count = (): void => {
+      turns += 1;
+      counting = setImmediate(count);
+    };
+    let counting = setImmediate(count);
+    const file = tree.file(join(directory.path, 'relation'), 0o600);
+    for (let written = 0; written < 96; written += 1) {
+      file.write(mebibyte);
+      await tree.drain();
+    }
+    clearImmediate(counting);
+    file.end();
+    await tree.sync();
+    await tree.close();
+    // A batch of 16 MiB each.
+    expect(turns).toBeGreaterThanOrEqual(6);
+    expect((await readFile(join(directory.path, 'relation'))).length).toBe(96 * mebibyte.length);
+  });
+
+  it('says when a file of any batch could not be synced', async () => {
+    await using directory = await temporaryDirectory();
+    const tree = new RestoredTree();
+    for (const name of ['first', 'second', 'third']) {
+      const file = tree.file(join(directory.path, name), 0o600);
+      for (let written = 0; written < 20; written += 1) file.write(mebibyte);
+      file.end();
+      if (name === 'first') await rm(join(directory.path, name));
+      await tree.drain();
+    }
+    await expect(tree.sync()).rejects.toThrow('ENOENT');
+    await tree.close();
+  });
+});
