@@ -10,7 +10,7 @@ const target = fileURLToPath(new URL('../src/archive/push/page-checksum-module.t
 /** The WebAssembly module of the text. */
 export async function assembled(path: string = source): Promise<Uint8Array> {
   const assembler = await wabt();
-  const module = assembler.parseWat('page-checksum.wat', await readFile(path, 'utf8'), { simd: true });
+  const module = assembler.parseWat('page-checksum.wat', await readFile(path, 'utf8'), { simd: true, threads: true });
   try {
     return module.toBinary({}).buffer;
   } finally {

@@ -5,8 +5,8 @@ declare namespace WebAssembly {
   }
   const Module: new (bytes: Uint8Array) => Module;
   class Memory {
-    constructor(descriptor: { readonly initial: number; readonly maximum: number });
-    readonly buffer: ArrayBuffer;
+    constructor(descriptor: { readonly initial: number; readonly maximum: number; readonly shared: true });
+    readonly buffer: SharedArrayBuffer;
   }
   class Instance {
     constructor(module: Module, imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>);

@@ -1,32 +1,34 @@
-/** Large buffers that are used again: the first touch of fresh memory costs a third of what reading a segment costs. */
+/** Large memory that is used again: the first touch of fresh memory costs a third of what reading a segment costs. */
 
 /** What a pool is told. */
-export interface BufferPoolOptions {
-  readonly sizeBytes: number;
+export interface LendingPoolOptions<T> {
+  readonly make: () => T;
   /** So many are lent at a time, and kept for the next use; who wants one more waits. */
   readonly maximumCount: number;
+  /** Nobody asked for one so long: the kept ones are given back to the system. @default 60 s */
+  readonly idleMs?: number | undefined;
+}
+
+/** What a pool of buffers is told. */
+export interface BufferPoolOptions extends Omit<LendingPoolOptions<Buffer>, 'make'> {
+  readonly sizeBytes: number;
   /** Of all of them together; one there is whatever its size. */
   readonly maximumBytes: number;
-  /** Nobody asked for one so long: the kept ones are given back to the system. @default 60 s */
-  readonly idleMs?: number;
 }
 
 const idleDefaultMs = 60_000;
 
-/** Hands out buffers of one size. Their memory is shared: threads may work in it, and it does not count as what the garbage collector could free. */
-export class BufferPool {
-  readonly #options: BufferPoolOptions;
-  readonly #maximumCount: number;
-  readonly #free: Buffer<SharedArrayBuffer>[] = [];
-  /** Who waits for a buffer, in turn. */
+/** Hands out what is large, made when it is needed. */
+export class LendingPool<T> {
+  readonly #options: LendingPoolOptions<T>;
+  readonly #free: T[] = [];
+  /** Who waits for one, in turn. */
   readonly #waiting: (() => void)[] = [];
   #lentCount = 0;
   #idleTimer: NodeJS.Timeout | undefined;
 
-  constructor(options: BufferPoolOptions) {
-    const { sizeBytes, maximumCount, maximumBytes } = options;
+  constructor(options: LendingPoolOptions<T>) {
     this.#options = options;
-    this.#maximumCount = Math.max(1, Math.min(maximumCount, Math.floor(maximumBytes / sizeBytes)));
   }
 
   /** How many lie here for the next use. */
@@ -34,14 +36,14 @@ export class BufferPool {
     return this.#free.length;
   }
 
-  /** Lends a buffer, with whatever it held before, to work that does not keep it. */
-  async lend<T>(work: (buffer: Buffer<SharedArrayBuffer>) => Promise<T>): Promise<T> {
+  /** Lends one, with whatever it held before, to work that does not keep it. */
+  async lend<R>(work: (lent: T) => Promise<R>): Promise<R> {
     await this.#turn();
     try {
-      const buffer = this.#free.pop() ?? Buffer.from(new SharedArrayBuffer(this.#options.sizeBytes));
-      const result = await work(buffer);
+      const lent = this.#free.pop() ?? this.#options.make();
+      const result = await work(lent);
       // Not after a failure: what was stopped midway may still read it in another thread.
-      this.#free.push(buffer);
+      this.#free.push(lent);
       return result;
     } finally {
       this.#giveTurn();
@@ -50,7 +52,7 @@ export class BufferPool {
 
   async #turn(): Promise<void> {
     clearTimeout(this.#idleTimer);
-    if (this.#lentCount < this.#maximumCount) {
+    if (this.#lentCount < this.#options.maximumCount) {
       this.#lentCount += 1;
       return;
     }
@@ -68,5 +70,16 @@ export class BufferPool {
     this.#lentCount -= 1;
     if (this.#lentCount > 0) return;
     this.#idleTimer = setTimeout(() => this.#free.splice(0), this.#options.idleMs ?? idleDefaultMs).unref();
+  }
+}
+
+/** Hands out buffers of one size. Their memory is shared: threads may work in it, and it does not count as what the garbage collector could free. */
+export class BufferPool extends LendingPool<Buffer<SharedArrayBuffer>> {
+  constructor({ sizeBytes, maximumCount, maximumBytes, idleMs }: BufferPoolOptions) {
+    super({
+      make: () => Buffer.from(new SharedArrayBuffer(sizeBytes)),
+      maximumCount: Math.max(1, Math.min(maximumCount, Math.floor(maximumBytes / sizeBytes))),
+      idleMs,
+    });
   }
 }

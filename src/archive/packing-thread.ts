@@ -1,13 +1,14 @@
-/** The thread that packs: compresses a whole segment in one step, and hashes what is stored of it. */
+/** The thread that packs: compresses what it is given in one step, and hashes the result where that is wanted. */
 import { createHash } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
-import { compressWhole } from './compression/zstd.ts';
+import { FramePacker } from './compression/zstd-frame.ts';
 import type { Packed, PackingJob } from './packing-threads.ts';
 
-parentPort?.on('message', ({ input, inputBytes, output }: PackingJob) => {
+const packer = new FramePacker();
+
+parentPort?.on('message', ({ input, inputOffsetBytes, inputBytes, output, isHashed }: PackingJob) => {
   const room = Buffer.from(output);
-  const sizeBytes = compressWhole(Buffer.from(input, 0, inputBytes), room);
-  const packed: Packed | undefined =
-    sizeBytes === undefined ? undefined : { sizeBytes, sha256: createHash('sha256').update(room.subarray(0, sizeBytes)).digest('hex') };
-  parentPort?.postMessage(packed, []);
+  const sizeBytes = packer.pack(Buffer.from(input, inputOffsetBytes, inputBytes), room);
+  const sha256 = isHashed ? createHash('sha256').update(room.subarray(0, sizeBytes)).digest('hex') : undefined;
+  parentPort?.postMessage({ sizeBytes, sha256 } satisfies Packed, []);
 });

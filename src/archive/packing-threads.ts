@@ -1,44 +1,64 @@
 /**
- * Threads that pack WAL segments for the store. A segment lies in memory whole, so that it is compressed in one step, which takes a quarter less time than a
- * stream of pieces, and the thread that serves PostgreSQL is free meanwhile.
+ * Threads that pack for the store, each input as one frame of zstd: WAL segments, and base backups piece by piece. An input lies in memory whole, so that it
+ * is compressed in one step, which takes a quarter less time than a stream, and the thread that serves PostgreSQL is free meanwhile.
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { threadHeapLimits } from './thread-heap-limits.ts';
 
-/** To a thread. The memory is not copied: it belongs to the thread until the answer comes. */
-export interface PackingJob {
+/** What to pack, and where to. The memory is not copied: it belongs to the thread until the answer comes. */
+export interface PackingMemory {
   readonly input: SharedArrayBuffer;
+  readonly inputOffsetBytes: number;
   readonly inputBytes: number;
+  /** With room for the worst case (wholeMaximumBytes). */
   readonly output: SharedArrayBuffer;
+}
+
+/** To a thread. */
+export interface PackingJob extends PackingMemory {
+  readonly isHashed: boolean;
 }
 
 /** What lies at the beginning of the output. */
 export interface Packed {
   readonly sizeBytes: number;
-  /** Of the packed bytes. */
-  readonly sha256: string;
+  /** Of the packed bytes, when it was asked for. */
+  readonly sha256: string | undefined;
 }
 
 /** Packing takes a processor each; beyond four, a store is slower than they are. */
 export const packingThreadsMaximum = Math.min(availableParallelism(), 4);
+/** One that it works on, and one that it goes on with at once. */
+const jobsPerThread = 2;
 /** A thread that nobody needs so long ends. */
 const idleMs = 60_000;
 const threadFile = new URL(`./packing-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
 
-const idleThreads: PackingThread[] = [];
+const threads: PackingThread[] = [];
 /** Who waits for a thread, in turn; as many as push at a time. */
 const waiting: ((thread: PackingThread) => void)[] = [];
-let startedThreads = 0;
 
 /**
  * Packs with zstd, one frame.
- * @returns undefined when the output has no room for the worst case, or this version of Node cannot do it in one step
+ * @returns how many bytes of the output it takes
  * @throws WalkbackError INTERNAL when the thread ended
  */
-export async function packWhole(job: PackingJob): Promise<Packed | undefined> {
-  const thread = await freeThread();
+export async function packFrame(memory: PackingMemory): Promise<number> {
+  const { sizeBytes } = await packed({ ...memory, isHashed: false });
+  return sizeBytes;
+}
+
+/** As packFrame, with the SHA-256 of the frame. */
+export async function packHashedFrame(memory: PackingMemory): Promise<{ readonly sizeBytes: number; readonly sha256: string }> {
+  const { sizeBytes, sha256 } = await packed({ ...memory, isHashed: true });
+  if (sha256 === undefined) throw new WalkbackError('INTERNAL', 'A thread that packs made no SHA-256.');
+  return { sizeBytes, sha256 };
+}
+
+async function packed(job: PackingJob): Promise<Packed> {
+  const thread = threadWithRoom() ?? (await nextThread());
   try {
     return await thread.pack(job);
   } finally {
@@ -46,61 +66,78 @@ export async function packWhole(job: PackingJob): Promise<Packed | undefined> {
   }
 }
 
-async function freeThread(): Promise<PackingThread> {
-  const idle = idleThreads.pop();
-  if (idle !== undefined) return idle;
-  if (startedThreads < packingThreadsMaximum) {
-    startedThreads += 1;
-    return new PackingThread();
-  }
+/** The one with the least to do; a new one before any has to queue. It is taken with this call. */
+function threadWithRoom(): PackingThread | undefined {
+  const [leastBusy] = threads.toSorted((one, other) => one.jobCount - other.jobCount);
+  if (leastBusy?.jobCount === 0 || threads.length >= packingThreadsMaximum)
+    return leastBusy !== undefined && leastBusy.jobCount < jobsPerThread ? leastBusy.taken() : undefined;
+  const started = new PackingThread();
+  threads.push(started);
+  return started.taken();
+}
+
+async function nextThread(): Promise<PackingThread> {
   const { promise, resolve } = Promise.withResolvers<PackingThread>();
   waiting.push(resolve);
   return await promise;
 }
 
 function letGo(thread: PackingThread): void {
-  const next = waiting.shift();
-  if (thread.hasEnded) {
-    startedThreads -= 1;
-    if (next === undefined) return;
-    startedThreads += 1;
-    next(new PackingThread());
-  } else if (next === undefined) {
-    idleThreads.push(thread);
-    thread.idle(() => {
-      idleThreads.splice(idleThreads.indexOf(thread), 1);
-      startedThreads -= 1;
-    });
-  } else next(thread);
+  thread.letGo(() => forget(thread));
+  if (thread.hasEnded) forget(thread);
+  if (waiting.length === 0) return;
+  const next = threadWithRoom();
+  if (next !== undefined) waiting.shift()?.(next);
+}
+
+function forget(thread: PackingThread): void {
+  const index = threads.indexOf(thread);
+  if (index >= 0) threads.splice(index, 1);
 }
 
 class PackingThread {
   readonly #worker = new Worker(threadFile, { resourceLimits: threadHeapLimits });
-  #outcome: PromiseWithResolvers<Packed | undefined> | undefined;
+  /** Of the jobs that were sent, in turn. */
+  readonly #outcomes: PromiseWithResolvers<Packed>[] = [];
+  #jobCount = 0;
   #idleTimer: NodeJS.Timeout | undefined;
   #hasEnded = false;
 
   constructor() {
-    this.#worker.on('message', (packed: Packed | undefined) => this.#outcome?.resolve(packed));
+    this.#worker.on('message', (packed: Packed) => this.#outcomes.shift()?.resolve(packed));
     this.#worker.on('error', (error) => this.#end(messageOf(error)));
     this.#worker.on('exit', () => this.#end('it ended'));
+  }
+
+  /** Jobs that were promised to it and are not done. */
+  get jobCount(): number {
+    return this.#jobCount;
   }
 
   get hasEnded(): boolean {
     return this.#hasEnded;
   }
 
-  async pack(job: PackingJob): Promise<Packed | undefined> {
+  /** Promises it a job. */
+  taken(): this {
+    this.#jobCount += 1;
     clearTimeout(this.#idleTimer);
-    if (this.#hasEnded) throw threadEnded('it ended');
     this.#worker.ref();
-    this.#outcome = Promise.withResolvers();
-    this.#worker.postMessage(job, []);
-    return await this.#outcome.promise;
+    return this;
   }
 
-  /** Waits for the next job without keeping the process alive, and ends after a while. */
-  idle(onEnd: () => void): void {
+  async pack(job: PackingJob): Promise<Packed> {
+    if (this.#hasEnded) throw threadEnded('it ended');
+    const outcome = Promise.withResolvers<Packed>();
+    this.#outcomes.push(outcome);
+    this.#worker.postMessage(job, []);
+    return await outcome.promise;
+  }
+
+  /** When it has no job left it waits for the next without keeping the process alive, and ends after a while. */
+  letGo(onEnd: () => void): void {
+    this.#jobCount -= 1;
+    if (this.#jobCount > 0) return;
     this.#worker.unref();
     this.#idleTimer = setTimeout(() => {
       onEnd();
@@ -110,10 +147,10 @@ class PackingThread {
 
   #end(reason: string): void {
     this.#hasEnded = true;
-    this.#outcome?.reject(threadEnded(reason));
+    for (const outcome of this.#outcomes.splice(0)) outcome.reject(threadEnded(reason));
   }
 }
 
 function threadEnded(reason: string): WalkbackError {
-  return new WalkbackError('INTERNAL', `A thread that packs WAL ended: ${reason}`);
+  return new WalkbackError('INTERNAL', `A thread that packs ended: ${reason}`);
 }

@@ -1,10 +1,10 @@
 /** From a WAL file's bytes to what is stored of it. */
 import { BufferPool } from './buffer-pool.ts';
 import { codecs, type Compression } from './compression.ts';
-import { wholeMaximumBytes } from './compression/zstd.ts';
+import { wholeMaximumBytes } from './compression/zstd-frame.ts';
 import type { ObjectCipher } from './encryption/cipher.ts';
 import { contentReader, storedForm } from './object-content.ts';
-import { packingThreadsMaximum, packWhole } from './packing-threads.ts';
+import { packingThreadsMaximum, packHashedFrame } from './packing-threads.ts';
 import { collectedContent, sha256Of } from './stored-content.ts';
 import { walLongPageHeaderBytes } from './wal-page.ts';
 import type { WalSource } from './wal-source.ts';
@@ -74,7 +74,9 @@ export class WalPacking {
     const { compression, cipher } = this.#options;
     const { buffer: input } = bytes;
     const isWhole = compression === 'zstd' && cipher === undefined && input instanceof SharedArrayBuffer;
-    const packed = isWhole ? await packWhole({ input, inputBytes: bytes.length, output: room.buffer }) : undefined;
+    const packed = isWhole
+      ? await packHashedFrame({ input, inputOffsetBytes: bytes.byteOffset, inputBytes: bytes.length, output: room.buffer })
+      : undefined;
     const source = { closedAt, firstBytes: Buffer.from(bytes.subarray(0, walLongPageHeaderBytes)) };
     if (packed !== undefined) return { stored: room.subarray(0, packed.sizeBytes), storedSha256: packed.sha256, ...source };
     const stored = await collectedContent(storedForm([bytes], { codec: codecs[compression], cipher }));

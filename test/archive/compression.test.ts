@@ -9,7 +9,6 @@ import { describe, expect, it } from 'vitest';
 import { codecs, decompressionOf, readableExtensions } from '../../src/archive/compression.ts';
 import { adler32 } from '../../src/archive/compression/adler32.ts';
 import type { Chunks } from '../../src/archive/compression/codec.ts';
-import { openZstdContext } from '../../src/archive/compression/zstd-context.ts';
 import { xxHash32 } from '../../src/archive/compression/xxhash32.ts';
 import { storedExtensions } from '../../src/archive/layout.ts';
 import { patternBytes } from './support/data-directory.ts';
@@ -72,53 +71,6 @@ describe('codecs', () => {
 
   it('cover the extensions that the layout knows', () => {
     expect(new Set(readableExtensions)).toEqual(storedExtensions);
-  });
-});
-
-describe('zstd in threads of its own, and in the calling thread', () => {
-  const inThreads = { threads: 2 };
-  const inThisThread = { inThisThread: true };
-
-  it('are what this version of Node can do', () => {
-    for (const kind of ['compress', 'decompress'] as const) {
-      using context = openZstdContext(kind);
-      expect(context).toBeDefined();
-    }
-  });
-
-  it('give back what was compressed, in pieces of any size', async () => {
-    const piecesBytes = fc.integer({ min: 1, max: 3000 });
-    await fc.assert(
-      fc.asyncProperty(fc.uint8Array({ maxLength: 9000 }), piecesBytes, piecesBytes, async (bytes, writtenBytes, readBytes) => {
-        const content = Buffer.from(bytes);
-        const stored = await collected(codecs.zstd.compress(cut(content, writtenBytes), inThreads));
-        expect((await collected(codecs.zstd.decompress(cut(stored, readBytes), inThisThread))).equals(content)).toBe(true);
-      }),
-      { numRuns: 25 },
-    );
-  });
-
-  it('write one frame, which any reader takes, of content that is hard and easy to compress', async () => {
-    const content = Buffer.concat([randomBytes(5 * 1024 * 1024), patternBytes(6 * 1024 * 1024, 'one'), Buffer.alloc(4 * 1024 * 1024)]);
-    const stored = await collected(codecs.zstd.compress(cut(content, 1024 * 1024), inThreads));
-    // The stream of node:zlib ends with the first frame.
-    expect((await collected(codecs.zstd.decompress(cut(stored, 64 * 1024)))).equals(content)).toBe(true);
-    expect((await collected(codecs.zstd.decompress(cut(stored, 64 * 1024), inThisThread))).equals(content)).toBe(true);
-  });
-
-  it('refuse a frame that ends early, goes on behind its end, or has another byte', async () => {
-    const stored = await collected(codecs.zstd.compress([text], inThreads));
-    const readInThisThread = async (chunks: Chunks): Promise<Buffer> => await collected(codecs.zstd.decompress(chunks, inThisThread));
-    for (const keptBytes of [0, 1, 12, stored.length - 5, stored.length - 1])
-      await expect(readInThisThread(cut(stored.subarray(0, keptBytes), 7))).rejects.toThrow('unexpected end of file');
-    await expect(readInThisThread([stored, Buffer.from('more than nothing')])).rejects.toThrow('Unknown frame descriptor');
-    for (let offset = 0; offset < stored.length; offset += 1) {
-      const changed = Buffer.from(stored);
-      changed.writeUInt8(changed.readUInt8(offset) ^ 0x10, offset);
-      // A bit of the header may be one that nobody uses; the content is never another.
-      const content = await readInThisThread([changed]).catch(() => text);
-      expect(content.equals(text)).toBe(true);
-    }
   });
 });
 

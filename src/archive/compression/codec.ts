@@ -32,13 +32,13 @@ export interface Codec extends Decompression {
 /** How compressing may use the machine. */
 export interface CompressOptions {
   /**
-   * Threads for this one object, of a compression that can share it out (zstd); the calling thread waits while all of them have work. Default none: one
-   * of libuv's threads, and nobody waits.
+   * Memory that threads put their work into, `compressorQueueChunks` of it, each with room for a chunk that does not compress: then chunks lie in shared
+   * memory too, and each is compressed for itself (zstd). Default none: one of libuv's threads compresses all of them, one after the other.
    */
-  readonly threads?: number;
+  readonly frameRooms?: readonly Buffer<SharedArrayBuffer>[] | undefined;
 }
 
 /** A chunk given to a compressor has this size: large enough that a trip to a thread costs little. */
 export const compressorChunkBytes = 1024 * 1024;
 /** A compressor may hold so many chunks at a time: the writer needs as many buffers. */
-export const compressorQueueChunks = 3;
+export const compressorQueueChunks = 4;

@@ -30,8 +30,8 @@ export async function* compressedBy(stream: ZlibStream, chunks: Chunks): AsyncGe
 
 /**
  * Gives the compressor its chunks, and takes the next when at most `compressorQueueChunks - 1` are not worked off. All of them are before the end comes:
- * Node's zstd, when it is ended while the last chunk is still being compressed, writes an empty second frame behind the first, and WAL-G's layout
- * has one frame for an object.
+ * Node's zstd, when it is ended while the last chunk is still being compressed, writes an empty second frame behind the first, which
+ * nobody needs.
  */
 async function feed(chunks: Chunks, compressor: Transform): Promise<void> {
   const underWay: Promise<void>[] = [];

@@ -1,10 +1,9 @@
 /**
  * A context of Node's own Zstandard, driven step by step in the calling thread.
  *
- * The streams of node:zlib cannot do two things that speed needs: they lose count of a compressor that works in threads of its own (its step may take
- * a part of the input with room left for output, which they read as the end of the data), and they allocate every piece that they give out. Both are
- * done here by the call that node:zlib makes for its synchronous functions (lib/zlib.js, processChunkSync), which is no public one: `openZstdContext`
- * looks whether it is as expected, and says so when it is not.
+ * The streams of node:zlib allocate every piece that they give out, and begin anew for every input. Both are spared by the call that node:zlib makes for its
+ * synchronous functions (lib/zlib.js, processChunkSync), which is no public one: `openZstdContext` looks whether it is as expected, and says so when it is
+ * not.
  */
 import type { Transform } from 'node:stream';
 import { createZstdCompress, createZstdDecompress, type ZstdOptions } from 'node:zlib';

@@ -1,73 +1,96 @@
-/**
- * Zstandard by node:zlib.
- * Level 1 keeps up with the disks and uses a window of 512 KiB, which every release of WAL-G accepts (8 MiB is its limit);
- * the content checksum lets any reader notice damage.
- */
-import { constants, createZstdCompress, createZstdDecompress } from 'node:zlib';
-import type { Chunks, Codec, CompressOptions, DecompressOptions } from './codec.ts';
+/** Zstandard by node:zlib, and by threads of ours. */
+import { createZstdCompress, createZstdDecompress, zstdCompressSync } from 'node:zlib';
+import { packFrame } from '../packing-threads.ts';
+import { type Chunks, type Codec, type CompressOptions, compressorQueueChunks, type DecompressOptions } from './codec.ts';
 import { compressedBy, compressorQueue, decompressedBy, zlibOutputChunkBytes } from './zlib-stream.ts';
 import { openZstdContext, type ZstdContext, zstdDirective } from './zstd-context.ts';
+import { FrameWalk } from './zstd-frame-walk.ts';
+import { frameParameters } from './zstd-frame.ts';
 
-const compressionLevel = 1;
-/** What one thread compresses at a time: twice the window, so that the start of a job, which knows half a window of what came before, matters little. */
-const jobBytes = 1024 * 1024;
-const frameParameters = { [constants.ZSTD_c_compressionLevel]: compressionLevel, [constants.ZSTD_c_checksumFlag]: 1 } as const;
 const noInput = Buffer.alloc(0);
-/** Headers and checksums of a frame that holds what does not compress. */
-const frameOverheadBytes = 64 * 1024;
 
 export const zstd: Codec = { extension: 'zst', compress, decompress };
 
-function compress(chunks: Chunks, { threads = 0 }: CompressOptions = {}): AsyncIterable<Buffer> {
-  const context = threads === 0 ? undefined : openThreaded(threads);
-  if (context !== undefined) return compressedIn(context, chunks);
+function compress(chunks: Chunks, { frameRooms }: CompressOptions = {}): AsyncIterable<Buffer> {
+  if (frameRooms !== undefined) return compressedInFrames(chunks, frameRooms);
   return compressedBy(createZstdCompress({ chunkSize: zlibOutputChunkBytes, ...compressorQueue, params: frameParameters }), chunks);
 }
 
-function openThreaded(threads: number): ZstdContext | undefined {
-  const params = { ...frameParameters, [constants.ZSTD_c_nbWorkers]: threads, [constants.ZSTD_c_jobSize]: jobBytes };
-  return openZstdContext('compress', { params });
-}
-
-/** One frame. The calling thread hands input over and takes output: it waits only while every thread has work. */
-async function* compressedIn(context: ZstdContext, chunks: Chunks): AsyncGenerator<Buffer> {
-  using owned = context;
-  const output = Buffer.allocUnsafeSlow(zlibOutputChunkBytes);
-  for await (const chunk of chunks) {
-    for (let input = chunk; input.length > 0;) {
-      const { takenBytes, madeBytes } = owned.step(zstdDirective.continue, input, output);
-      input = input.subarray(takenBytes);
-      if (madeBytes > 0) yield output.subarray(0, madeBytes);
+/** A frame for each chunk, made by threads, in the order of the chunks. */
+async function* compressedInFrames(chunks: Chunks, rooms: readonly Buffer<SharedArrayBuffer>[]): AsyncGenerator<Buffer> {
+  const underWay: Promise<Buffer>[] = [];
+  let frameCount = 0;
+  try {
+    for await (const chunk of chunks) {
+      underWay.push(packedFrame(chunk, rooms[frameCount % compressorQueueChunks]));
+      frameCount += 1;
+      const oldest = underWay.length >= compressorQueueChunks ? underWay.shift() : undefined;
+      if (oldest !== undefined) yield await oldest;
     }
-  }
-  for (let isComplete = false; !isComplete;) {
-    const { madeBytes } = owned.step(zstdDirective.end, noInput, output);
-    // The end is written when it left room: a call after that would begin another frame (zstd.h, ZSTD_compressStream2).
-    isComplete = madeBytes < output.length;
-    if (madeBytes > 0) yield output.subarray(0, madeBytes);
+    for (let next = underWay.shift(); next !== undefined; next = underWay.shift()) yield await next;
+    if (frameCount === 0) yield zstdCompressSync(noInput, { params: frameParameters });
+  } finally {
+    // Whoever made the chunks may use their buffers again as soon as this ends.
+    await Promise.allSettled(underWay);
   }
 }
 
-/**
- * Compresses all of an input in one step, as one frame: without the copies that a stream of pieces makes.
- * @returns how many bytes lie at the beginning of the output; undefined when it has no room for the worst case (zstd.h, ZSTD_COMPRESSBOUND), or this
- * version of Node cannot do it
- */
-export function compressWhole(input: Buffer, output: Buffer): number | undefined {
-  if (output.length < wholeMaximumBytes(input.length)) return undefined;
-  using context = openZstdContext('compress', { params: frameParameters });
-  return context?.step(zstdDirective.end, input, output).madeBytes;
-}
-
-/** The room that an input of so many bytes may take: a little more than zstd asks for. */
-export function wholeMaximumBytes(inputBytes: number): number {
-  return inputBytes + Math.ceil(inputBytes / 256) + frameOverheadBytes;
+function packedFrame(chunk: Buffer, room: Buffer<SharedArrayBuffer> | undefined): Promise<Buffer> {
+  const { buffer: input, byteOffset: inputOffsetBytes, length: inputBytes } = chunk;
+  if (!(input instanceof SharedArrayBuffer) || room === undefined) throw new TypeError('threads pack what lies in memory that is shared');
+  const job = { input, inputOffsetBytes, inputBytes, output: room.buffer };
+  const packed = packFrame(job).then((sizeBytes) => room.subarray(0, sizeBytes));
+  // A chunk behind the one that is waited for may fail too: one error is enough.
+  packed.catch(() => undefined);
+  return packed;
 }
 
 function decompress(chunks: Chunks, { inThisThread = false }: DecompressOptions = {}): AsyncIterable<Buffer> {
   const context = inThisThread ? openZstdContext('decompress') : undefined;
-  if (context !== undefined) return decompressedIn(context, chunks);
-  return decompressedBy(createZstdDecompress({ chunkSize: zlibOutputChunkBytes }), chunks);
+  return context === undefined ? decompressedByStreams(chunks) : decompressedIn(context, chunks);
+}
+
+/** A stream of node:zlib takes no more than one frame. */
+async function* decompressedByStreams(chunks: Chunks): AsyncGenerator<Buffer> {
+  await using frames = new FramedChunks(chunks);
+  do yield* decompressedBy(createZstdDecompress({ chunkSize: zlibOutputChunkBytes }), frames.frame());
+  while (await frames.hasMore());
+}
+
+/** Chunks that are cut where a frame ends. */
+class FramedChunks implements AsyncDisposable {
+  readonly #chunks: AsyncIterator<Buffer> | Iterator<Buffer>;
+  readonly #walk = new FrameWalk();
+  #rest: Buffer = noInput;
+
+  constructor(chunks: Chunks) {
+    this.#chunks = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
+  }
+
+  async hasMore(): Promise<boolean> {
+    while (this.#rest.length === 0) {
+      const next = await this.#chunks.next();
+      if (next.done === true) return false;
+      this.#rest = next.value;
+    }
+    return true;
+  }
+
+  /** What is left of the present frame. */
+  async *frame(): AsyncGenerator<Buffer> {
+    while (await this.hasMore()) {
+      const { sizeBytes, isEnd } = this.#walk.take(this.#rest);
+      const piece = this.#rest.subarray(0, sizeBytes);
+      this.#rest = this.#rest.subarray(sizeBytes);
+      yield piece;
+      if (isEnd) return;
+    }
+  }
+
+  /** Whoever makes the chunks hears that no more are wanted. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#chunks.return?.();
+  }
 }
 
 /**

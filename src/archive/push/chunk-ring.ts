@@ -1,5 +1,7 @@
 /** Buffers that are filled in turn: as many as the compressor may hold before it has the writer wait until all are done. */
+import { LendingPool } from '../buffer-pool.ts';
 import { compressorChunkBytes, compressorQueueChunks } from '../compression/codec.ts';
+import { wholeMaximumBytes } from '../compression/zstd-frame.ts';
 import { PageMemory } from './page-memory.ts';
 
 export class ChunkRing {
@@ -7,6 +9,10 @@ export class ChunkRing {
   readonly memory: PageMemory = new PageMemory(compressorQueueChunks * compressorChunkBytes);
   readonly #buffers = Array.from({ length: compressorQueueChunks }, (_, index) =>
     this.memory.buffer(index * compressorChunkBytes, compressorChunkBytes),
+  );
+  /** What the compressor's threads put their work into. */
+  readonly frameRooms: readonly Buffer<SharedArrayBuffer>[] = Array.from({ length: compressorQueueChunks }, () =>
+    Buffer.from(new SharedArrayBuffer(wholeMaximumBytes(compressorChunkBytes))),
   );
   #index = 0;
   #usedBytes = 0;
@@ -50,3 +56,9 @@ export class ChunkRing {
     return full;
   }
 }
+
+/** Parts in work at a time, of all backups of the process: what `storage.upload_concurrency` may be at most. */
+const ringsMaximum = 64;
+
+/** Rings, of 8 MiB each. */
+export const chunkRings: LendingPool<ChunkRing> = new LendingPool({ make: () => new ChunkRing(), maximumCount: ringsMaximum });

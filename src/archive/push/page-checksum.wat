@@ -6,8 +6,8 @@
 ;;
 ;; src/archive/push/page-checksum-module.ts holds this module's bytes; `node scripts/assemble-wasm.ts` makes them, and a test holds the two together.
 (module
-  ;; Content of files on its way into a tar; the size never changes, so that views of it stay valid.
-  (import "walkback" "memory" (memory 1))
+  ;; Content of files on its way into a tar; the size never changes, so that views of it stay valid. Shared with the threads that pack it.
+  (import "walkback" "memory" (memory 1 65536 shared))
 
   ;; The 16 bits that the page at $page should carry when it is block $block; $pageBytes is a multiple of 128.
   (func $checksum (export "checksum") (param $page i32) (param $pageBytes i32) (param $block i32) (result i32)

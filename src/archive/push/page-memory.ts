@@ -21,7 +21,7 @@ export class PageMemory {
   /** @param sizeBytes rounded up to whole 64 KiB */
   constructor(sizeBytes: number) {
     const pageCount = Math.ceil(sizeBytes / wasmPageBytes);
-    this.#memory = new WebAssembly.Memory({ initial: pageCount, maximum: pageCount });
+    this.#memory = new WebAssembly.Memory({ initial: pageCount, maximum: pageCount, shared: true });
     const { exports } = new WebAssembly.Instance(module, { walkback: { memory: this.#memory } });
     this.#functions = exports as unknown as PageChecksum;
   }

@@ -2,7 +2,6 @@
  * Uploads the parts of a base backup: PGDATA's files in bounded tars, several at a time. What is stored stays stored: after a failure the upload goes on
  * with the parts that are not.
  */
-import { availableParallelism } from 'node:os';
 import type { PageDamage } from '../../domain/base-backup.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import type { Codec } from '../compression/codec.ts';
@@ -13,7 +12,7 @@ import type { StoredObject } from '../documents/manifest.ts';
 import type { ObjectCipher } from '../encryption/cipher.ts';
 import { partFileName, tarPartitionsPrefix } from '../layout.ts';
 import { forEachParallel } from '../parallel.ts';
-import { ChunkRing } from './chunk-ring.ts';
+import { type ChunkRing, chunkRings } from './chunk-ring.ts';
 import type { ManifestChecksum } from './file-digest.ts';
 import { uploadObject } from './object-upload.ts';
 import { DamageCollector } from './page-damage.ts';
@@ -61,9 +60,6 @@ export interface UploadedParts {
 /** A file list of more names would take gigabytes in WAL-G and in a delta backup. */
 const maximumListedFiles = 1_000_000;
 
-/** Of one part: a relation of 1 GiB is one part, and should not wait for one processor. */
-const compressionThreads = Math.min(availableParallelism(), 4);
-
 /** Skipped files whose text is made and packed together. */
 const skippedPieceFiles = 2048;
 
@@ -81,7 +77,6 @@ export class PartsUpload {
   readonly #fileList: FileListPiece[] = [];
   readonly #manifest: HeldText[] = [];
   readonly #damage = new DamageCollector();
-  readonly #rings: ChunkRing[] = [];
   /** Parts that an earlier run began and did not finish. */
   readonly #unfinished = new Map<number, Part>();
   readonly #parts: AsyncIterator<readonly TarFile[]>;
@@ -141,10 +136,13 @@ export class PartsUpload {
     }
   }
 
-  async #uploadPart(part: Part, { signal, onProgress }: RunOptions): Promise<void> {
+  async #uploadPart(part: Part, run: RunOptions): Promise<void> {
+    await chunkRings.lend(async (ring) => this.#uploadPartIn(ring, part, run));
+  }
+
+  async #uploadPartIn(ring: ChunkRing, part: Part, { signal, onProgress }: RunOptions): Promise<void> {
     const { backup, codec, cipher } = this.#options;
     const fileName = partFileName(part.number, codec.extension);
-    const ring = this.#rings.pop() ?? new ChunkRing();
     const packed: PackedFile[] = [];
     let countedBytes = 0;
     const count = (sizeBytes: number): void => {
@@ -159,14 +157,12 @@ export class PartsUpload {
     try {
       const chunks = tarOfFiles(part.files, { ...this.#options, ring, onFile, onContent: count });
       const key = `${tarPartitionsPrefix(backup)}${fileName}`;
-      this.#objects.push(await uploadObject(this.#store, key, { codec, cipher, chunks, signal, threads: compressionThreads }));
+      this.#objects.push(await uploadObject(this.#store, key, { codec, cipher, chunks, signal, frameRooms: ring.frameRooms }));
       this.#list(fileName, packed);
       this.#report(onProgress);
     } catch (error) {
       this.#contentBytes -= countedBytes;
       throw error;
-    } finally {
-      this.#rings.push(ring);
     }
   }
 

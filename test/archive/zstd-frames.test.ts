@@ -1,0 +1,193 @@
+import { randomBytes } from 'node:crypto';
+import { constants, createZstdCompress, zstdCompressSync } from 'node:zlib';
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Chunks, compressorChunkBytes, compressorQueueChunks } from '../../src/archive/compression/codec.ts';
+import { openZstdContext } from '../../src/archive/compression/zstd-context.ts';
+import { FrameWalk } from '../../src/archive/compression/zstd-frame-walk.ts';
+import { FramePacker, frameParameters, wholeMaximumBytes } from '../../src/archive/compression/zstd-frame.ts';
+import { zstd } from '../../src/archive/compression/zstd.ts';
+import { patternBytes } from './support/data-directory.ts';
+
+const text = Buffer.from(Array.from({ length: 40 }, (_, index) => `line ${(index % 7) * index} of a text that repeats\n`).join(''));
+const inThisThread = { inThisThread: true };
+/** By threads that decompress one frame after the other, and by the thread that reads. */
+const readers = { 'by streams': {}, 'in the calling thread': inThisThread } as const;
+
+async function collected(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  // A piece is valid until the next is asked for.
+  for await (const chunk of chunks) pieces.push(Buffer.from(chunk));
+  return Buffer.concat(pieces);
+}
+
+function* cut(bytes: Buffer, pieceBytes: number): Generator<Buffer> {
+  for (let offset = 0; offset < bytes.length; offset += pieceBytes) yield bytes.subarray(offset, offset + pieceBytes);
+}
+
+function frameRooms(): Buffer<SharedArrayBuffer>[] {
+  const sizeBytes = wholeMaximumBytes(compressorChunkBytes);
+  return Array.from({ length: compressorQueueChunks }, () => Buffer.from(new SharedArrayBuffer(sizeBytes)));
+}
+
+/** The content in buffers that are filled anew as soon as they may be. */
+function* sharedChunks(content: Buffer, chunkBytes: number): Generator<Buffer> {
+  const ring = Array.from({ length: compressorQueueChunks }, () => Buffer.from(new SharedArrayBuffer(chunkBytes)));
+  for (const [index, piece] of [...cut(content, chunkBytes)].entries()) {
+    const buffer = ring[index % ring.length]!;
+    piece.copy(buffer);
+    yield buffer.subarray(0, piece.length);
+  }
+}
+
+async function framed(content: Buffer, chunkBytes: number = compressorChunkBytes): Promise<Buffer> {
+  return await collected(zstd.compress(sharedChunks(content, chunkBytes), { frameRooms: frameRooms() }));
+}
+
+/** Where frames end, as the walk finds it in pieces of that size. */
+function endsOf(stored: Buffer, pieceBytes: number): number[] {
+  const walk = new FrameWalk();
+  const ends: number[] = [];
+  let takenBytes = 0;
+  for (const piece of cut(stored, pieceBytes)) {
+    for (let rest = piece; rest.length > 0;) {
+      const { sizeBytes, isEnd } = walk.take(rest);
+      takenBytes += sizeBytes;
+      rest = rest.subarray(sizeBytes);
+      if (isEnd) ends.push(takenBytes);
+    }
+  }
+  return ends;
+}
+
+const skippable = Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
+
+describe('what this version of Node can do', () => {
+  it('is to compress and decompress step by step', () => {
+    for (const kind of ['compress', 'decompress'] as const) {
+      using context = openZstdContext(kind);
+      expect(context).toBeDefined();
+    }
+  });
+});
+
+describe('frames that threads pack', () => {
+  it.each(Object.entries(readers))('are read %s, whatever the pieces', async (_name, options) => {
+    const piecesBytes = fc.integer({ min: 1, max: 3000 });
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 9000 }), piecesBytes, piecesBytes, async (bytes, writtenBytes, readBytes) => {
+        const content = Buffer.from(bytes);
+        const stored = await framed(content, writtenBytes);
+        expect((await collected(zstd.decompress(cut(stored, readBytes), options))).equals(content)).toBe(true);
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it.each(Object.entries(readers))('hold what is hard and what is easy to compress, in order, read %s', async (_name, options) => {
+    const content = Buffer.concat([randomBytes(5_000_000), patternBytes(6_000_000, 'one'), Buffer.alloc(4_000_000)]);
+    const stored = await framed(content);
+    for (const pieceBytes of [64 * 1024, 1024 * 1024, stored.length])
+      expect((await collected(zstd.decompress(cut(stored, pieceBytes), options))).equals(content), `${pieceBytes}`).toBe(true);
+  });
+
+  it('are one for each chunk', async () => {
+    expect(endsOf(await framed(patternBytes(2_500_000, 'one')), 1000)).toHaveLength(3);
+  });
+
+  it('are packed from memory that is not read any more when the packing has ended', async () => {
+    const rooms = frameRooms();
+    const packing = zstd.compress(sharedChunks(randomBytes(8_000_000), compressorChunkBytes), { frameRooms: rooms });
+    for await (const piece of packing) {
+      expect(piece.length).toBeGreaterThan(compressorChunkBytes);
+      break;
+    }
+    const before = rooms.map((room) => Buffer.from(room));
+    const again = await framed(patternBytes(3_000_000, 'two'));
+    expect(endsOf(again, again.length)).toHaveLength(3);
+    expect(rooms.every((room, index) => room.equals(before[index]!))).toBe(true);
+  });
+
+  it('are refused for memory that threads cannot see', async () => {
+    await expect(collected(zstd.compress([text], { frameRooms: frameRooms() }))).rejects.toThrow('memory that is shared');
+  });
+
+  it('do not fit into a smaller room than the worst case takes', () => {
+    expect(() => new FramePacker().pack(text, Buffer.alloc(text.length))).toThrow(RangeError);
+  });
+});
+
+describe.each(Object.entries(readers))('objects read %s', (_name, options) => {
+  const read = async (chunks: Chunks): Promise<Buffer> => await collected(zstd.decompress(chunks, options));
+
+  it('may be one large frame, as WAL-G writes them, others behind it, and frames that hold nothing', async () => {
+    const large = patternBytes(5_000_000, 'one');
+    const streamed = await collected(createZstdCompress({ params: frameParameters }).end(large));
+    const stored = Buffer.concat([skippable, streamed, zstdCompressSync(text), skippable, zstdCompressSync(large)]);
+    for (const pieceBytes of [7777, 1024 * 1024, stored.length])
+      expect((await read(cut(stored, pieceBytes))).equals(Buffer.concat([large, text, large])), `${pieceBytes}`).toBe(true);
+  });
+
+  it('leave the rest of their bytes when nobody wants it, and say so', async () => {
+    const stored = await framed(randomBytes(3_000_000));
+    let isClosed = false;
+    const chunks = function* (): Generator<Buffer> {
+      try {
+        yield* cut(stored, 64 * 1024);
+      } finally {
+        isClosed = true;
+      }
+    };
+    for await (const piece of zstd.decompress(chunks(), options)) {
+      expect(piece.length).toBeGreaterThan(0);
+      break;
+    }
+    expect(isClosed).toBe(true);
+  });
+
+  it('are refused when they end early, go on behind their end, or have another byte', async () => {
+    const stored = await framed(text, 1000);
+    const [firstEnd = 0] = endsOf(stored, stored.length);
+    expect(firstEnd).toBeLessThan(stored.length);
+    for (const keptBytes of [0, 1, 12, firstEnd - 1, firstEnd + 1, firstEnd + 4, stored.length - 5, stored.length - 1])
+      await expect(read(cut(stored.subarray(0, keptBytes), 7)), `${keptBytes}`).rejects.toThrow('unexpected end of file');
+    await expect(read([stored, Buffer.from('more than nothing')])).rejects.toThrow('Unknown frame descriptor');
+    for (let offset = 0; offset < stored.length; offset += 1) {
+      const changed = Buffer.from(stored);
+      changed.writeUInt8(changed.readUInt8(offset) ^ 0x10, offset);
+      // A bit of the header may be one that nobody uses; the content is never another.
+      const content = await read([changed]).catch(() => text);
+      expect(content.equals(text), `${offset}`).toBe(true);
+    }
+  });
+});
+
+describe('the walk over frames', () => {
+  it('finds where each ends, whatever it holds and whatever the pieces', () => {
+    const content = fc.oneof(
+      fc.uint8Array({ maxLength: 3000 }).map((bytes) => Buffer.from(bytes)),
+      fc.integer({ min: 0, max: 400_000 }).map((sizeBytes) => Buffer.alloc(sizeBytes, 'x')),
+      fc.integer({ min: 0, max: 300_000 }).map((sizeBytes) => patternBytes(sizeBytes, 'three')),
+    );
+    const frame = fc.tuple(content, fc.boolean(), fc.boolean()).map(([bytes, hasChecksum, hasSize]) =>
+      zstdCompressSync(bytes, {
+        params: { [constants.ZSTD_c_checksumFlag]: hasChecksum ? 1 : 0, [constants.ZSTD_c_contentSizeFlag]: hasSize ? 1 : 0 },
+      }),
+    );
+    const frames = fc.array(fc.oneof({ weight: 5, arbitrary: frame }, fc.constant(skippable)), { minLength: 1, maxLength: 5 });
+    fc.assert(
+      fc.property(frames, fc.integer({ min: 1, max: 5000 }), (all, pieceBytes) => {
+        let endBytes = 0;
+        const ends = all.map(({ length }) => (endBytes += length));
+        expect(endsOf(Buffer.concat(all), pieceBytes)).toEqual(ends);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('takes all that is no frame, and does not end', () => {
+    const walk = new FrameWalk();
+    expect(walk.take(zstdCompressSync(text)).isEnd).toBe(true);
+    expect(walk.take(text)).toEqual({ sizeBytes: text.length, isEnd: false });
+  });
+});
