@@ -123,6 +123,15 @@ it('an LZ4 frame whose blocks reach back into those before them is read, also ov
   expect((await read('lz4', cut(frame, 1000))).equals(Buffer.concat(contents))).toBe(true);
 });
 
+it('LZ4 gives the memory of a packed block back as soon as the next is asked for', async () => {
+  const blocks: Buffer[] = [];
+  for await (const piece of codecs.lz4.compress(cut(patternBytes(3 * 1024 * 1024, 'one'), 512 * 1024))) {
+    expect(blocks.every(({ length }) => length === 0)).toBe(true);
+    if (piece.length > 1024) blocks.push(piece);
+  }
+  expect(blocks).toHaveLength(6);
+});
+
 describe.skipIf(!runs('lz4', ['--version']))('the program lz4', () => {
   it('reads what we write', async () => {
     await using directory = await temporaryDirectory();

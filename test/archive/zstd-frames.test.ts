@@ -91,6 +91,13 @@ describe('frames that threads pack', () => {
       expect((await collected(zstd.decompress(cut(stored, pieceBytes), options))).equals(content), `${pieceBytes}`).toBe(true);
   });
 
+  it('come from a few threads, for whom many parts wait their turn', async () => {
+    const contents = Array.from({ length: 12 }, (_, index) => patternBytes(1_500_000 + index, `part ${index}`));
+    const stored = await Promise.all(contents.map(async (content) => framed(content, 300_000)));
+    for (const [index, content] of contents.entries())
+      expect((await collected(zstd.decompress([stored[index]!]))).equals(content), `${index}`).toBe(true);
+  });
+
   it('are one for each chunk', async () => {
     expect(endsOf(await framed(patternBytes(2_500_000, 'one')), 1000)).toHaveLength(3);
   });

@@ -3,6 +3,7 @@
  * Written as WAL-G writes them: one frame, independent blocks (of at most 4 MiB by the header), a checksum of the content. Read with every option but a dictionary.
  */
 import { compress } from 'lz4-napi';
+import { freeMemory } from '../../storage/free-memory.ts';
 import { ByteSource } from '../byte-source.ts';
 import type { Chunks, Codec } from './codec.ts';
 import { decompressLz4Block } from './lz4-block.ts';
@@ -33,21 +34,26 @@ async function* writeFrame(chunks: Chunks): AsyncGenerator<Buffer> {
       takenBytes += copiedBytes;
       usedBytes += copiedBytes;
       if (usedBytes < writtenBlockBytes) continue;
-      yield await packedBlock(block);
+      yield* packedBlock(block);
       usedBytes = 0;
     }
   }
-  if (usedBytes > 0) yield await packedBlock(block.subarray(0, usedBytes));
+  if (usedBytes > 0) yield* packedBlock(block.subarray(0, usedBytes));
   yield Buffer.concat([endMark, littleEndian(hash.digest())]);
 }
 
-/** A block with its length in front: lz4-napi puts the uncompressed length there, which a frame does not want. */
-async function packedBlock(block: Buffer): Promise<Buffer> {
+/** A block with its length in front: lz4-napi puts the uncompressed length there, which a frame does not want. Its memory is new for each block. */
+async function* packedBlock(block: Buffer): AsyncGenerator<Buffer> {
   const packed = await compress(block);
   const packedBytes = packed.length - 4;
-  if (packedBytes >= block.length) return Buffer.concat([littleEndian((storedFlag | block.length) >>> 0), block]);
-  packed.writeUInt32LE(packedBytes, 0);
-  return packed;
+  if (packedBytes < block.length) {
+    packed.writeUInt32LE(packedBytes, 0);
+    yield packed;
+  } else {
+    yield littleEndian((storedFlag | block.length) >>> 0);
+    yield block;
+  }
+  freeMemory(packed);
 }
 
 interface FrameHeader {

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
+import { readdir, readFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type DemoProcess, type DemoSite, startDemoSite } from '../../../src/demo/demo-site.ts';
+import { threadPoolSize } from '../../../src/files/thread-pool.ts';
 import { freePort } from '../../harness/postgres.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
 import { errorCodeOf, mainProgram, runCli, startCli } from './run-cli.ts';
@@ -39,6 +41,13 @@ describe('walkback worker and walkback agent', () => {
     child.kill('SIGTERM');
     expect(await ended).toEqual([0, null]);
     running.set(name, await site.start(name));
+  });
+
+  it('walkback agent has as many threads for files as are synced at a time', async () => {
+    const { pid } = running.get('agent')?.child ?? site.agent.child;
+    const tasks = await readdir(`/proc/${pid}/task`);
+    const names = await Promise.all(tasks.map(async (task) => readFile(`/proc/${pid}/task/${task}/comm`, 'utf8')));
+    expect(names.filter((name) => name === 'libuv-worker\n')).toHaveLength(threadPoolSize);
   });
 
   it('walkback agent refuses to start when another one has its socket', async () => {
