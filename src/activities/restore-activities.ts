@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { restoreCommand } from '../agent/commands.ts';
 import { prefetchDirectoryOf } from '../agent/restore/restore-fetcher.ts';
 import { fetchBaseBackup } from '../archive/base-backup-fetch.ts';
+import { readyExtractionThreads } from '../archive/fetch/extraction-threads.ts';
 import type { FetchProgress } from '../archive/fetch/progress.ts';
 import { majorOf } from '../domain/base-backup.ts';
 import { WalkbackError } from '../domain/errors.ts';
@@ -155,6 +156,8 @@ async function checkHost(
   if (refusal !== undefined) throw refusal;
   if (installation === null || disk === null)
     throw new TypeError('an inspection with a plan and without a refusal knows programs and disk');
+  // They load while the WAL is proven, and the first fetch of an agent does not wait for them.
+  if (dependencies.cipher === undefined) readyExtractionThreads();
   if (request.baseline !== undefined) await baselineOf(dependencies, job, signal);
   await dependencies.restoredClusters.claim({
     name,

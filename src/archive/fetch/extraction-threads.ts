@@ -60,13 +60,24 @@ export class ExtractionThreads implements AsyncDisposable {
   /** Only threads with nothing in work are used again: one that writes to a directory must have ended when the fetch has. */
   async #letGo(thread: ExtractionThread): Promise<void> {
     if (!thread.isReusable || idleThreads.length >= defaultThreads) await thread.stop();
-    else {
-      idleThreads.push(thread);
-      thread.idle(idleMs, () => {
-        idleThreads.splice(idleThreads.indexOf(thread), 1);
-      });
-    }
+    else keep(thread);
   }
+}
+
+/**
+ * Starts the threads that the next fetch without keys takes, unless they are there: they load while something else is waited for. When no fetch comes they
+ * end by themselves.
+ */
+export function readyExtractionThreads(): void {
+  while (idleThreads.length < defaultThreads) keep(new ExtractionThread({ cipher: undefined }));
+}
+
+/** For the next fetch. */
+function keep(thread: ExtractionThread): void {
+  idleThreads.push(thread);
+  thread.idle(idleMs, () => {
+    idleThreads.splice(idleThreads.indexOf(thread), 1);
+  });
 }
 
 /** Sources in TypeScript, and JavaScript where the package is installed. */
