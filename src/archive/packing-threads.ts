@@ -83,8 +83,7 @@ async function nextThread(): Promise<PackingThread> {
 }
 
 function letGo(thread: PackingThread): void {
-  thread.letGo(() => forget(thread));
-  if (thread.hasEnded) forget(thread);
+  thread.letGo();
   if (waiting.length === 0) return;
   const next = threadWithRoom();
   if (next !== undefined) waiting.shift()?.(next);
@@ -114,10 +113,6 @@ class PackingThread {
     return this.#jobCount;
   }
 
-  get hasEnded(): boolean {
-    return this.#hasEnded;
-  }
-
   /** Promises it a job. */
   taken(): this {
     this.#jobCount += 1;
@@ -135,18 +130,20 @@ class PackingThread {
   }
 
   /** When it has no job left it waits for the next without keeping the process alive, and ends after a while. */
-  letGo(onEnd: () => void): void {
+  letGo(): void {
     this.#jobCount -= 1;
     if (this.#jobCount > 0) return;
     this.#worker.unref();
     this.#idleTimer = setTimeout(() => {
-      onEnd();
+      forget(this);
       void this.#worker.terminate();
     }, idleMs).unref();
   }
 
   #end(reason: string): void {
     this.#hasEnded = true;
+    // Nobody is given a thread that is gone.
+    forget(this);
     for (const outcome of this.#outcomes.splice(0)) outcome.reject(threadEnded(reason));
   }
 }

@@ -33,6 +33,7 @@ export class FrameWalk {
   #place: Place = frameStart;
   #leftBytes: number = frameStart.sizeBytes;
   readonly #collected = Buffer.alloc(8);
+
   /** Takes bytes up to the end of the frame, or all that there are. Bytes that are no frame belong to one that does not end. */
   take(bytes: Buffer): FramePiece {
     let offset = 0;

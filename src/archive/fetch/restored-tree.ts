@@ -80,7 +80,8 @@ export class RestoredTree {
 
   /** Waits until everything that was written is durable, names included. */
   async sync(): Promise<void> {
-    await Promise.all([...this.#syncing, syncAll(this.#batch)]);
+    this.#syncing.push(syncAll(this.#batch));
+    await Promise.all(this.#syncing);
     await syncAll(this.#directories);
   }
 
@@ -144,10 +145,12 @@ class FileSink implements MemberSink {
   }
 }
 
+/** Nothing is being synced any more when this ends, also with an error. */
 async function syncAll(paths: ReadonlySet<string>): Promise<void> {
   const waiting = paths.values();
   const syncNext = async (): Promise<void> => {
     for (const path of waiting) await syncFileAtOnce(path);
   };
-  await Promise.all(Array.from({ length: syncConcurrency }, syncNext));
+  const outcomes = await Promise.allSettled(Array.from({ length: syncConcurrency }, syncNext));
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }
