@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Worker } from 'node:worker_threads';
 import { constants, createZstdCompress, zstdCompressSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -7,6 +8,7 @@ import { openZstdContext } from '../../src/archive/compression/zstd-context.ts';
 import { FrameWalk } from '../../src/archive/compression/zstd-frame-walk.ts';
 import { FramePacker, frameParameters, wholeMaximumBytes } from '../../src/archive/compression/zstd-frame.ts';
 import { zstd } from '../../src/archive/compression/zstd.ts';
+import { packingThreadsMaximum } from '../../src/archive/packing-threads.ts';
 import { patternBytes } from './support/data-directory.ts';
 
 const text = Buffer.from(Array.from({ length: 40 }, (_, index) => `line ${(index % 7) * index} of a text that repeats\n`).join(''));
@@ -60,6 +62,10 @@ function endsOf(stored: Buffer, pieceBytes: number): number[] {
   return ends;
 }
 
+/** Those that were started in this process. */
+const packingThreads: Worker[] = [];
+process.on('worker', (worker) => packingThreads.push(worker));
+
 const skippable = Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
 
 describe('what this version of Node can do', () => {
@@ -96,6 +102,14 @@ describe('frames that threads pack', () => {
     const stored = await Promise.all(contents.map(async (content) => framed(content, 300_000)));
     for (const [index, content] of contents.entries())
       expect((await collected(zstd.decompress([stored[index]!]))).equals(content), `${index}`).toBe(true);
+  });
+
+  it('come from another thread when one has ended while it had nothing to do', async () => {
+    await framed(text);
+    expect(packingThreads.length).toBeGreaterThan(0);
+    await Promise.all(packingThreads.map(async (worker) => worker.terminate()));
+    const stored = await Promise.all(Array.from({ length: packingThreadsMaximum + 1 }, async () => framed(text)));
+    for (const frame of stored) expect((await collected(zstd.decompress([frame]))).equals(text)).toBe(true);
   });
 
   it('are one for each chunk', async () => {
