@@ -65,7 +65,7 @@ export interface UploadBaseBackupOptions {
   readonly stop: () => Promise<BackupStop>;
   /** Uncompressed content of a part; a larger file gets a part of its own. Default 128 MiB. */
   readonly partBytes?: number;
-  /** Parts at a time; each takes about 6 MiB beside what the store's upload buffers. Default 2. */
+  /** Parts at a time; each takes about 10 MiB beside what the store's upload buffers. Default 2. */
   readonly concurrency?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: PushProgress) => void;

@@ -1,6 +1,6 @@
 /**
  * The bytes of a tar made of files that a server is writing to. Content is read straight into the chunks that go to the compressor, and checked there;
- * small files are read several at a time. Memory: three chunks and one batch of small files, 5 MiB.
+ * small files are read several at a time. Memory: the ring, which is lent, and one batch of small files of 2 MiB.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { crc32c } from '@node-rs/crc32';
