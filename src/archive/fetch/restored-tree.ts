@@ -19,7 +19,7 @@ const batchBytes = 16 * 1024 * 1024;
 const batchFiles = 128;
 /** So many batches may be on their way to the disk, which is slower at times than those who write, and faster at others. */
 const batchesAhead = 4;
-/** Files synced at a time: those that wait together share one commit of the file system's journal, and a base backup has a thousand small files. */
+/** Files synced at a time: a base backup has a thousand small ones. */
 const syncConcurrency = threadPoolSize;
 /** PostgreSQL accepts a data directory of mode 0700 or 0750 (manual, "Creating a Database Cluster"): nobody outside the group gets in. */
 const modeMask = 0o750;
