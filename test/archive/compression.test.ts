@@ -12,6 +12,7 @@ import type { Chunks } from '../../src/archive/compression/codec.ts';
 import { xxHash32 } from '../../src/archive/compression/xxhash32.ts';
 import { storedExtensions } from '../../src/archive/layout.ts';
 import { patternBytes } from './support/data-directory.ts';
+import { collected, cut } from './support/pieces.ts';
 import { temporaryDirectory } from './support/temporary.ts';
 
 const text = Buffer.from(Array.from({ length: 40 }, (_, index) => `line ${(index % 7) * index} of a text that repeats\n`).join(''));
@@ -21,17 +22,6 @@ const textByLzma =
 /** A backup history file as WAL-E 1.1.1 stored it. */
 const labelByLzop =
   'iUxaTwANChoKEEAgoAlAAQUDAAANAACBgGsD89IAAAAAADlTBKQAAAFtAAAA89NfWeEAElNUQVJUIFdBTCBMT0NBVElPTjogMC8yMDAwMDI4IChmaWxlIHABATAwMDHcAPgABDIpClNUT1Az8wAxMDA/8AAHQ0hFQ0tQT0lOVDDsAQAQNjAKQkFDS1VQIE1FVEhPRDogcGdfc3RhcnRfYmFja3VwCtgDC0ZST006IHByaW1hcnkKtBkAGlRJTUU6IDIwMjYtMTEtMjMgMDg6MDU6MzggVVRDCkxBQkVMOiBmcmVlemVfrAoorQBU7AUKLjQ0MjYwOCswMDowMClgAQRMSU5FOiAxqB86pAEAAUMKU1RPUCBUSU1FTElORTogMQoRAAAAAAAA';
-
-async function collected(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  // A piece is valid until the next is asked for.
-  for await (const chunk of chunks) pieces.push(Buffer.from(chunk));
-  return Buffer.concat(pieces);
-}
-
-function* cut(bytes: Buffer, pieceBytes: number): Generator<Buffer> {
-  for (let offset = 0; offset < bytes.length; offset += pieceBytes) yield bytes.subarray(offset, offset + pieceBytes);
-}
 
 async function read(extension: string, chunks: Chunks): Promise<Buffer> {
   return await collected(decompressionOf(extension, `key.${extension}`).decompress(chunks));

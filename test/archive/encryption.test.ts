@@ -10,23 +10,14 @@ import { codecs } from '../../src/archive/compression.ts';
 import { contentReader, storedForm } from '../../src/archive/object-content.ts';
 import { WalkbackError } from '../../src/domain/errors.ts';
 import { patternBytes } from './support/data-directory.ts';
+import { collected, cut } from './support/pieces.ts';
 
 const key = Buffer.alloc(32, 7);
 const otherKey = Buffer.alloc(32, 8);
 const sodiumCipher = libsodium(key);
 
-async function all(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for await (const chunk of chunks) pieces.push(Buffer.from(chunk));
-  return Buffer.concat(pieces);
-}
-
-function* inPieces(bytes: Buffer, pieceBytes: number): Generator<Buffer> {
-  for (let offset = 0; offset < bytes.length; offset += pieceBytes) yield bytes.subarray(offset, offset + pieceBytes);
-}
-
 async function sealed(content: Buffer, cipher: ObjectEncryption = sodiumCipher): Promise<Buffer> {
-  return all(cipher.encrypt([content]));
+  return collected(cipher.encrypt([content]));
 }
 
 function flipped(bytes: Buffer, offset: number): Buffer {
@@ -47,45 +38,45 @@ describe('libsodium', () => {
     const content = patternBytes(contentBytes, 'sodium');
     const stored = await sealed(content);
     expect(stored.length).toBe(storedBytes);
-    expect(await all(sodiumCipher.decrypt([stored]))).toEqual(content);
+    expect(await collected(sodiumCipher.decrypt([stored]))).toEqual(content);
   });
 
   it('libsodium does not care in which pieces the bytes come', async () => {
     const content = patternBytes(3 * 1024 * 1024 + 17, 'pieces');
     for (const pieceBytes of [1000, 8192, 8209, 65_536, 1_000_003]) {
-      const stored = await all(sodiumCipher.encrypt(inPieces(content, pieceBytes)));
-      expect((await all(sodiumCipher.decrypt(inPieces(stored, pieceBytes)))).equals(content)).toBe(true);
+      const stored = await collected(sodiumCipher.encrypt(cut(content, pieceBytes)));
+      expect((await collected(sodiumCipher.decrypt(cut(stored, pieceBytes)))).equals(content)).toBe(true);
     }
   });
 
   it('libsodium tells a wrong key, from the first bytes, from damage behind them', async () => {
     const stored = await sealed(patternBytes(40_000, 'wrong'));
-    await expect(all(libsodium(otherKey).decrypt([stored]))).rejects.toBeInstanceOf(WrongKeyError);
-    await expect(all(sodiumCipher.decrypt([Buffer.from('short')]))).rejects.toBeInstanceOf(WrongKeyError);
+    await expect(collected(libsodium(otherKey).decrypt([stored]))).rejects.toBeInstanceOf(WrongKeyError);
+    await expect(collected(sodiumCipher.decrypt([Buffer.from('short')]))).rejects.toBeInstanceOf(WrongKeyError);
     for (const offset of [24 + 8209, stored.length - 1])
-      await expect(all(sodiumCipher.decrypt([flipped(stored, offset)]))).rejects.toThrow(SyntaxError);
+      await expect(collected(sodiumCipher.decrypt([flipped(stored, offset)]))).rejects.toThrow(SyntaxError);
   });
 
   it('libsodium takes an object that was cut between two chunks for damaged, unless it is to be salvaged', async () => {
     const content = patternBytes(40_000, 'cut');
     const stored = await sealed(content);
     const cut = stored.subarray(0, 24 + 2 * 8209);
-    await expect(all(sodiumCipher.decrypt([cut]))).rejects.toThrow('ends early');
-    await expect(all(sodiumCipher.decrypt([stored.subarray(0, -5)]))).rejects.toThrow(SyntaxError);
+    await expect(collected(sodiumCipher.decrypt([cut]))).rejects.toThrow('ends early');
+    await expect(collected(sodiumCipher.decrypt([stored.subarray(0, -5)]))).rejects.toThrow(SyntaxError);
     const salvage = libsodium(key, { acceptMissingEnd: true });
-    expect((await all(salvage.decrypt([cut]))).equals(content.subarray(0, 2 * 8192))).toBe(true);
-    expect((await all(salvage.decrypt([stored]))).equals(content)).toBe(true);
+    expect((await collected(salvage.decrypt([cut]))).equals(content.subarray(0, 2 * 8192))).toBe(true);
+    expect((await collected(salvage.decrypt([stored]))).equals(content)).toBe(true);
   });
 
   it('libsodium refuses what WAL-G never writes: an end in a full chunk, and bytes behind the end', async () => {
     const stored = await sealed(patternBytes(20_000, 'end'));
-    await expect(all(sodiumCipher.decrypt([stored, Buffer.from('x')]))).rejects.toThrow(SyntaxError);
+    await expect(collected(sodiumCipher.decrypt([stored, Buffer.from('x')]))).rejects.toThrow(SyntaxError);
     const state = Buffer.alloc(sodium.crypto_secretstream_xchacha20poly1305_STATEBYTES);
     const full = Buffer.alloc(24 + 8209);
     sodium.crypto_secretstream_xchacha20poly1305_init_push(state, full.subarray(0, 24), key);
     const final = sodium.crypto_secretstream_xchacha20poly1305_TAG_FINAL;
     sodium.crypto_secretstream_xchacha20poly1305_push(state, full.subarray(24), Buffer.alloc(8192), null, final);
-    await expect(all(sodiumCipher.decrypt([full]))).rejects.toThrow('full chunk');
+    await expect(collected(sodiumCipher.decrypt([full]))).rejects.toThrow('full chunk');
   });
 });
 
@@ -133,22 +124,22 @@ describe('OpenPGP', () => {
     const content = Buffer.concat([Buffer.from('line\r\nend\n\r'), patternBytes(300_000, 'pgp')]);
     const cipher = await openPgp({ armored: keys.own, passphrase });
     const message = await messageOf(content, literal);
-    expect((await all(cipher.decrypt(inPieces(message, 10_007)))).equals(content)).toBe(true);
+    expect((await collected(cipher.decrypt(cut(message, 10_007)))).equals(content)).toBe(true);
     expect(cipher.recognizes(message)).toBe(true);
   });
 
   it('OpenPGP keys may have their line ends written as in WALG_PGP_KEY', async () => {
     const cipher = await openPgp({ armored: keys.own.replaceAll('\r', '').replaceAll('\n', '\\n'), passphrase });
-    expect(await all(cipher.decrypt([await messageOf(Buffer.from('x'))]))).toEqual(Buffer.from('x'));
+    expect(await collected(cipher.decrypt([await messageOf(Buffer.from('x'))]))).toEqual(Buffer.from('x'));
   });
 
   it('OpenPGP messages that were changed, cut, or are for somebody else are errors', async () => {
     const cipher = await openPgp({ armored: keys.own, passphrase });
     const message = await messageOf(patternBytes(300_000, 'pgp'));
     for (const damaged of [flipped(message, 200_000), flipped(message, message.length - 1), message.subarray(0, -100)])
-      await expect(all(cipher.decrypt(inPieces(damaged, 65_536)))).rejects.toThrow(SyntaxError);
+      await expect(collected(cipher.decrypt(cut(damaged, 65_536)))).rejects.toThrow(SyntaxError);
     const stranger = await openPgp({ armored: keys.stranger, passphrase: undefined });
-    await expect(all(stranger.decrypt([message]))).rejects.toBeInstanceOf(WrongKeyError);
+    await expect(collected(stranger.decrypt([message]))).rejects.toBeInstanceOf(WrongKeyError);
     expect(stranger.recognizes(message)).toBe(false);
   });
 
@@ -157,7 +148,7 @@ describe('OpenPGP', () => {
     const message = await messageOf(patternBytes(8 * 1024 * 1024, 'large'));
     let takenBytes = 0;
     const counted = function* (): Generator<Buffer> {
-      for (const piece of inPieces(message, 65_536)) {
+      for (const piece of cut(message, 65_536)) {
         takenBytes += piece.length;
         yield piece;
       }
@@ -179,7 +170,7 @@ describe('OpenPGP', () => {
       yield message.subarray(0, 100_000);
       throw new WalkbackError('STORAGE_UNREACHABLE', 'the store went away');
     };
-    await expect(all(cipher.decrypt(failing()))).rejects.toMatchObject({ code: 'STORAGE_UNREACHABLE' });
+    await expect(collected(cipher.decrypt(failing()))).rejects.toMatchObject({ code: 'STORAGE_UNREACHABLE' });
   });
 
   it('OpenPGP keys that are public, locked or no keys are refused', async () => {
@@ -198,9 +189,9 @@ describe('OpenPGP', () => {
     });
     const content = patternBytes(100_000, 'both');
     if (cipher?.encrypt === undefined) throw new Error('nothing can be written');
-    expect((await all(cipher.decrypt([await messageOf(content)]))).equals(content)).toBe(true);
-    expect((await all(cipher.decrypt([await all(cipher.encrypt([content]))]))).equals(content)).toBe(true);
-    await expect(all(cipher.decrypt([content]))).rejects.toThrow('it fits none of the keys, OpenPGP and libsodium');
+    expect((await collected(cipher.decrypt([await messageOf(content)]))).equals(content)).toBe(true);
+    expect((await collected(cipher.decrypt([await collected(cipher.encrypt([content]))]))).equals(content)).toBe(true);
+    await expect(collected(cipher.decrypt([content]))).rejects.toThrow('it fits none of the keys, OpenPGP and libsodium');
   });
 
   it('with an OpenPGP key alone nothing is written, until somebody says how', async () => {
@@ -210,7 +201,7 @@ describe('OpenPGP', () => {
     expect(() => storedForm([], { codec: codecs.zstd, cipher })).toThrow(expect.objectContaining({ code: 'ENCRYPTION_READ_ONLY' }));
     const plain = await openObjectCipher({ ...pgp, encryption: 'none' });
     expect(() => assertWritable(plain)).not.toThrow();
-    expect(plain === undefined ? '' : (await all(plain.decrypt([Buffer.from('plain')]))).toString()).toBe('plain');
+    expect(plain === undefined ? '' : (await collected(plain.decrypt([Buffer.from('plain')]))).toString()).toBe('plain');
   });
 });
 
@@ -227,7 +218,7 @@ describe('openObjectCipher', () => {
   it('openObjectCipher writes no plain text where a setting asks for an encryption that it has not', async () => {
     const cipher = await openObjectCipher({ ...settings, foreignSetting: 'WALE_GPG_KEY_ID' });
     expect(() => assertWritable(cipher)).toThrow('WALE_GPG_KEY_ID is set');
-    await expect(all(cipher?.decrypt([Buffer.from('x')]) ?? sodiumCipher.decrypt([]))).rejects.toThrow('no key is configured');
+    await expect(collected(cipher?.decrypt([Buffer.from('x')]) ?? sodiumCipher.decrypt([]))).rejects.toThrow('no key is configured');
   });
 
   it('openObjectCipher refuses libsodium without a key', async () => {
@@ -243,16 +234,16 @@ describe('contentReader', () => {
     contentReader({ key: 'wal_005/x.zst', extension: 'zst', cipher: cipherOf(cipher) });
 
   it('contentReader names the object that does not fit the key, and says what to do', async () => {
-    const failure = await all(read(libsodium(otherKey))(stored(sodiumCipher))).catch((error: unknown) => error);
+    const failure = await collected(read(libsodium(otherKey))(stored(sodiumCipher))).catch((error: unknown) => error);
     expect(failure).toMatchObject({
       code: 'DECRYPTION_FAILED',
       message: expect.stringContaining('wal_005/x.zst cannot be decrypted'),
       hint: expect.stringContaining('storage.libsodium_key_file'),
     });
-    expect((await all(read(sodiumCipher)(stored(sodiumCipher)))).length).toBe(50_000);
+    expect((await collected(read(sodiumCipher)(stored(sodiumCipher)))).length).toBe(50_000);
   });
 
   it('contentReader says that an object may be encrypted when it is read without a key', async () => {
-    await expect(all(read(undefined)(stored(sodiumCipher)))).rejects.toThrow('or it is encrypted, and no key is configured');
+    await expect(collected(read(undefined)(stored(sodiumCipher)))).rejects.toThrow('or it is encrypted, and no key is configured');
   });
 });

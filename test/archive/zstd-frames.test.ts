@@ -10,22 +10,12 @@ import { FramePacker, frameParameters, wholeMaximumBytes } from '../../src/archi
 import { zstd } from '../../src/archive/compression/zstd.ts';
 import { packingThreadsMaximum } from '../../src/archive/packing-threads.ts';
 import { patternBytes } from './support/data-directory.ts';
+import { collected, cut } from './support/pieces.ts';
 
 const text = Buffer.from(Array.from({ length: 40 }, (_, index) => `line ${(index % 7) * index} of a text that repeats\n`).join(''));
 const inThisThread = { inThisThread: true };
 /** By threads that decompress one frame after the other, and by the thread that reads. */
 const readers = { 'by streams': {}, 'in the calling thread': inThisThread } as const;
-
-async function collected(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  // A piece is valid until the next is asked for.
-  for await (const chunk of chunks) pieces.push(Buffer.from(chunk));
-  return Buffer.concat(pieces);
-}
-
-function* cut(bytes: Buffer, pieceBytes: number): Generator<Buffer> {
-  for (let offset = 0; offset < bytes.length; offset += pieceBytes) yield bytes.subarray(offset, offset + pieceBytes);
-}
 
 function frameRooms(): Buffer<SharedArrayBuffer>[] {
   const sizeBytes = wholeMaximumBytes(compressorChunkBytes);
@@ -131,6 +121,13 @@ describe('frames that threads pack', () => {
 
   it('are refused for memory that threads cannot see', async () => {
     await expect(collected(zstd.compress([text], { frameRooms: frameRooms() }))).rejects.toThrow('memory that is shared');
+  });
+
+  it('are the same where a version of Node cannot compress step by step', () => {
+    const [output, other] = [Buffer.alloc(wholeMaximumBytes(text.length)), Buffer.alloc(wholeMaximumBytes(text.length))];
+    const sizeBytes = new FramePacker().pack(text, output);
+    expect(new FramePacker(() => undefined).pack(text, other)).toBe(sizeBytes);
+    expect(other.subarray(0, sizeBytes).equals(output.subarray(0, sizeBytes))).toBe(true);
   });
 
   it('do not fit into a smaller room than the worst case takes', () => {

@@ -4,7 +4,7 @@
  * the content checksum lets any reader notice damage.
  */
 import { constants, zstdCompressSync } from 'node:zlib';
-import { openZstdContext, zstdDirective } from './zstd-context.ts';
+import { openZstdContext, type ZstdContext, zstdDirective } from './zstd-context.ts';
 
 const compressionLevel = 1;
 export const frameParameters = { [constants.ZSTD_c_compressionLevel]: compressionLevel, [constants.ZSTD_c_checksumFlag]: 1 } as const;
@@ -18,7 +18,12 @@ export function wholeMaximumBytes(inputBytes: number): number {
 
 /** Compresses one input after the other with the same context, whose memory is not made anew for each. */
 export class FramePacker {
-  readonly #context = openZstdContext('compress', { params: frameParameters });
+  readonly #context: ZstdContext | undefined;
+
+  /** @param open opens the context; where it cannot, a public function does the work */
+  constructor(open: typeof openZstdContext = openZstdContext) {
+    this.#context = open('compress', { params: frameParameters });
+  }
 
   /**
    * @returns how many bytes lie at the beginning of the output
