@@ -7,7 +7,6 @@ import { describe, expect, it } from 'vitest';
 import { completeBaseBackup, sweepOrphans } from '../../src/archive/base-backup-completion.ts';
 import { fetchBaseBackup } from '../../src/archive/base-backup-fetch.ts';
 import { BaseBackupUpload, uploadBaseBackup, type UploadBaseBackupOptions } from '../../src/archive/base-backup-push.ts';
-import { readyExtractionThreads } from '../../src/archive/fetch/extraction-threads.ts';
 import { listBaseBackups, readBaseBackup } from '../../src/archive/catalog.ts';
 import type { Compression } from '../../src/archive/compression.ts';
 import { WalkbackError } from '../../src/domain/errors.ts';
@@ -248,22 +247,6 @@ function expectManifestHolds(manifest: string, path: string, content: string): v
 }
 
 describe('fetchBaseBackup', () => {
-  it('takes the threads that were started for it before', async () => {
-    await using directory = await temporaryDirectory();
-    const { store } = await archived(directory.path);
-    let startedCount = 0;
-    const count = (): void => {
-      startedCount += 1;
-    };
-    readyExtractionThreads();
-    readyExtractionThreads();
-    process.on('worker', count);
-    const { parts } = await fetchBaseBackup(fetchOptions(store, directory.path));
-    process.off('worker', count);
-    expect(parts).toBeGreaterThan(3);
-    expect(startedCount).toBe(0);
-  });
-
   it('goes on where it stopped when it is called again after an abort', async () => {
     await using directory = await temporaryDirectory();
     const { source, store } = await archived(directory.path);
