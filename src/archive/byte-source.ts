@@ -1,5 +1,7 @@
 /** Bytes that arrive in chunks, taken in the sizes that a parser wants, without copying where a chunk holds them whole. */
 
+import { copyBytes } from '../storage/copy-bytes.ts';
+
 export class ByteSource {
   readonly #iterator: AsyncIterator<Buffer> | Iterator<Buffer>;
   #chunk: Buffer = Buffer.alloc(0);
@@ -33,11 +35,11 @@ export class ByteSource {
     const first = (await this.piece(sizeBytes)) ?? Buffer.alloc(0);
     if (first.length === sizeBytes) return first;
     const bytes = Buffer.allocUnsafe(sizeBytes);
-    let filledBytes = first.copy(bytes);
+    let filledBytes = copyBytes(first, bytes, 0);
     while (filledBytes < sizeBytes) {
       const piece = await this.piece(sizeBytes - filledBytes);
       if (piece === undefined) break;
-      filledBytes += piece.copy(bytes, filledBytes);
+      filledBytes += copyBytes(piece, bytes, filledBytes);
     }
     return bytes.subarray(0, filledBytes);
   }

@@ -89,6 +89,7 @@ function writeOctal(block: Buffer, offset: number, { digitCount, value }: { read
 /** Sum of all bytes, with the checksum's own eight counted as blanks. */
 function writeChecksum(block: Buffer): void {
   block.fill(' ', 148, 156);
-  const sum = block.reduce((total, byte) => total + byte, 0);
+  let sum = 0;
+  for (let index = 0; index < tarBlockBytes; index += 1) sum += block[index] ?? 0;
   block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
 }

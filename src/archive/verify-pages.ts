@@ -5,7 +5,7 @@ import { walkDataDirectory } from './push/data-directory-walk.ts';
 import { BlockCollector } from './push/page-damage.ts';
 import { pageFileOf, type PageFormat } from './push/page-file.ts';
 import { PageMemory } from './push/page-memory.ts';
-import { fill, openSource } from './push/source-file.ts';
+import { SourceFile } from './push/source-file.ts';
 
 /** What was found. */
 export interface VerifiedPages {
@@ -56,20 +56,16 @@ async function verifyFile(
 ): Promise<number> {
   const { memory, collector, signal } = context;
   const { blockBytes } = context.format;
-  const source = await openSource(file.path);
+  using source = await SourceFile.open(file.path);
   if (source === undefined) return 0;
-  try {
-    const wholeBytes = file.sizeBytes - (file.sizeBytes % blockBytes);
-    for (let positionBytes = 0; positionBytes < wholeBytes; positionBytes += pieceBytes) {
-      signal.throwIfAborted();
-      const pages = memory.buffer(0, Math.min(pieceBytes, wholeBytes - positionBytes));
-      await fill(source, pages, positionBytes);
-      const reread = (page: Buffer, offsetBytes: number) => fill(source, page, positionBytes + offsetBytes);
-      const block = file.firstBlock + positionBytes / blockBytes;
-      await checkPages(memory, { pages, pageBytes: blockBytes, block, reread }, collector);
-    }
-    return wholeBytes / blockBytes;
-  } finally {
-    await source.close();
+  const wholeBytes = file.sizeBytes - (file.sizeBytes % blockBytes);
+  for (let positionBytes = 0; positionBytes < wholeBytes; positionBytes += pieceBytes) {
+    signal.throwIfAborted();
+    const pages = memory.buffer(0, Math.min(pieceBytes, wholeBytes - positionBytes));
+    await source.fill(pages, positionBytes);
+    const reread = (page: Buffer, offsetBytes: number) => source.fill(page, positionBytes + offsetBytes);
+    const block = file.firstBlock + positionBytes / blockBytes;
+    await checkPages(memory, { pages, pageBytes: blockBytes, block, reread }, collector);
   }
+  return wholeBytes / blockBytes;
 }

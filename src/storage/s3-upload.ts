@@ -8,6 +8,7 @@ import {
 import type { CompletedPart, CreateMultipartUploadCommandInput } from '@aws-sdk/client-s3';
 import { createHash } from 'node:crypto';
 import { WalkbackError } from '../domain/errors.ts';
+import { copyBytes } from './copy-bytes.ts';
 import type { ObjectInfo, ObjectUpload } from './object-store.ts';
 import { crc32Base64, unsignedPayloadStep, withUnsignedPayload } from './s3-checksums.ts';
 import type { S3Connection } from './s3-connection.ts';
@@ -62,10 +63,9 @@ export class S3Upload implements ObjectUpload {
       // A full part is sent when more comes, so that an object of exactly one part is one PutObject.
       if (this.#filledBytes === this.#buffer?.length) await this.#sendPart(this.#buffer);
       const buffer = (this.#buffer ??= await this.#connection.partBuffers.take());
-      const slice = bytes.subarray(takenBytes, takenBytes + buffer.length - this.#filledBytes);
-      buffer.set(slice, this.#filledBytes);
-      this.#filledBytes += slice.length;
-      takenBytes += slice.length;
+      const copiedBytes = copyBytes(bytes.subarray(takenBytes), buffer, this.#filledBytes);
+      this.#filledBytes += copiedBytes;
+      takenBytes += copiedBytes;
     }
   }
 

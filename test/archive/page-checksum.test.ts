@@ -1,7 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { assembled } from '../../scripts/assemble-wasm.ts';
 import { checkPages } from '../../src/archive/push/page-check.ts';
-import { pageChecksumModule } from '../../src/archive/push/page-checksum-module.ts';
 import { BlockCollector, DamageCollector } from '../../src/archive/push/page-damage.ts';
 import { pageFileOf } from '../../src/archive/push/page-file.ts';
 import { PageMemory } from '../../src/archive/push/page-memory.ts';
@@ -46,10 +44,6 @@ function goodPages(pageCount: number): { readonly memory: PageMemory; readonly p
 }
 
 describe('page checksums', () => {
-  it('page-checksum-module.ts holds what page-checksum.wat is assembled to', async () => {
-    expect(Buffer.from(await assembled()).toString('base64')).toBe(pageChecksumModule);
-  });
-
   it('checksum and goodPages agree with PostgreSQL, whichever byte is wrong', () => {
     const { memory, pages, block } = goodPages(20);
     expect(memory.goodPages(pages, { pageBytes, block })).toBe(20);

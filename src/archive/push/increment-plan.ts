@@ -15,7 +15,7 @@ import { changeOf } from './page-header.ts';
 import { PageMemory } from './page-memory.ts';
 import type { IncrementalParent } from './parent-backup.ts';
 import type { ParentFile } from './parent-files.ts';
-import { fill, openSource } from './source-file.ts';
+import { SourceFile } from './source-file.ts';
 import type { PackedFile, TarFile } from './tar-stream.ts';
 
 interface PlanOptions {
@@ -143,14 +143,14 @@ class Scan {
   async run(): Promise<Increment | undefined> {
     const { blockBytes, hasChecksums } = this.#options.pages;
     const { sizeBytes, path } = this.#file;
-    await using source = await openSource(path);
+    using source = await SourceFile.open(path);
     if (source === undefined) return undefined;
     const maximumBytes = compressorChunkBytes - (compressorChunkBytes % blockBytes);
     for (let readBytes = 0; readBytes < sizeBytes; readBytes += maximumBytes) {
       const piece = this.#options.memory.buffer(0, Math.min(maximumBytes, sizeBytes - readBytes));
-      await fill(source, piece, readBytes);
+      await source.fill(piece, readBytes);
       const firstBlock = readBytes / blockBytes;
-      if (hasChecksums) await this.#check(piece, firstBlock, (page, offset) => fill(source, page, readBytes + offset));
+      if (hasChecksums) await this.#check(piece, firstBlock, (page, offset) => source.fill(page, readBytes + offset));
       this.#digest.update(piece);
       if (!this.#take(piece, firstBlock)) return undefined;
     }

@@ -4,7 +4,7 @@
 ;; rows of zeros, and the exclusive-or of all sums. Here the sums are eight vectors of four. The two bytes of the checksum itself count as zero; the
 ;; block's number is mixed in at the end, and the result is never 0.
 ;;
-;; src/archive/push/page-checksum-module.ts holds this module's bytes; `node scripts/assemble-wasm.ts` makes them, and a test holds the two together.
+;; page-checksum-module.ts holds this module's bytes; `node scripts/assemble-wasm.ts` makes them, and a test holds the two together.
 (module
   ;; Content of files on its way into a tar; the size never changes, so that views of it stay valid. Shared with the threads that pack it.
   (import "walkback" "memory" (memory 1 65536 shared))

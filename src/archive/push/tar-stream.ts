@@ -2,7 +2,6 @@
  * The bytes of a tar made of files that a server is writing to. Content is read straight into the chunks that go to the compressor, and checked there;
  * small files are read several at a time. Memory: the ring, which is lent, and one batch of small files of 2 MiB.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { crc32c } from '@node-rs/crc32';
 import { compressorChunkBytes } from '../compression/codec.ts';
 import { tarEnd, tarHeader, tarPaddingBytes } from '../tar-writer.ts';
@@ -13,11 +12,12 @@ import { type Increment, incrementHeader, runsOf } from './increment.ts';
 import { checkPages } from './page-check.ts';
 import { BlockCollector, type DamagedBlocks } from './page-damage.ts';
 import { type PageFile, type PageFormat, pageFileOf } from './page-file.ts';
-import { fill, openSource } from './source-file.ts';
+import { SourceFile } from './source-file.ts';
 
 /** Files up to this size are read whole, and in batches: 64 KiB. */
 const smallFileBytes = 64 * 1024;
 const smallBatchFiles = 32;
+const noContent = Buffer.alloc(0);
 
 /** A member to be written; with an increment, `sizeBytes` is the increment's. */
 export interface TarFile extends WalkedFile {
@@ -89,18 +89,17 @@ function isLarge(file: TarFile): boolean {
 /** A small file that is open until it is in the tar, so that its pages can be read again. */
 interface SmallSource {
   readonly content: Buffer;
-  readonly source: FileHandle | undefined;
+  readonly source: SourceFile | undefined;
 }
 
 async function* smallFiles(batch: readonly TarFile[], options: TarOptions): AsyncGenerator<Buffer> {
-  const sources = await Promise.all(batch.map(readSmallFile));
-  try {
-    for (const [index, file] of batch.entries()) {
-      const opened = sources[index];
-      if (opened !== undefined) yield* smallMember(file, opened, options);
-    }
-  } finally {
-    await Promise.all(sources.map(async (opened) => opened?.source?.close()));
+  using opened = new DisposableStack();
+  // All of them come to an end, whatever becomes of one: what a read that goes on after a failure had opened would stay open.
+  const outcomes = await Promise.allSettled(batch.map((file) => readSmallFile(file, opened)));
+  for (const [index, file] of batch.entries()) {
+    const outcome = outcomes[index];
+    if (outcome?.status === 'rejected') throw outcome.reason;
+    if (outcome?.value !== undefined) yield* smallMember(file, outcome.value, options);
   }
 }
 
@@ -119,12 +118,13 @@ async function* smallMember(file: TarFile, { content, source }: SmallSource, opt
 }
 
 /** @returns undefined when the file vanished */
-async function readSmallFile(file: TarFile): Promise<SmallSource | undefined> {
-  if (file.type === 'directory') return { content: Buffer.alloc(0), source: undefined };
-  const source = await openSource(file.path);
+async function readSmallFile(file: TarFile, opened: DisposableStack): Promise<SmallSource | undefined> {
+  if (file.type === 'directory') return { content: noContent, source: undefined };
+  const source = await SourceFile.open(file.path);
   if (source === undefined) return undefined;
+  opened.use(source);
   const content = Buffer.allocUnsafe(file.sizeBytes);
-  await fill(source, content, 0);
+  await source.fill(content, 0);
   return { content, source };
 }
 
@@ -142,7 +142,7 @@ class LargeMember {
 
   async *chunks(): AsyncGenerator<Buffer> {
     const { ring, onFile } = this.#options;
-    await using source = await openSource(this.#file.path);
+    using source = await SourceFile.open(this.#file.path);
     if (source === undefined) return;
     yield* ring.append(headerOf(this.#file));
     const { increment } = this.#file;
@@ -152,7 +152,7 @@ class LargeMember {
     onFile(this.#checks.result());
   }
 
-  async *#changedPages(source: FileHandle, increment: Increment): AsyncGenerator<Buffer> {
+  async *#changedPages(source: SourceFile, increment: Increment): AsyncGenerator<Buffer> {
     const { blocks, blockBytes } = increment;
     yield* this.#options.ring.append(incrementHeader(increment));
     for (const { first, length } of runsOf(blocks, Math.floor(compressorChunkBytes / blockBytes)))
@@ -160,7 +160,7 @@ class LargeMember {
   }
 
   /** A stretch of the file. Pages are never cut by the end of a chunk. */
-  async *#piece(source: FileHandle, startBytes: number, sizeBytes: number): AsyncGenerator<Buffer> {
+  async *#piece(source: SourceFile, startBytes: number, sizeBytes: number): AsyncGenerator<Buffer> {
     const { ring, onContent } = this.#options;
     const { unitBytes } = this.#checks;
     for (let readBytes = 0; readBytes < sizeBytes;) {
@@ -168,7 +168,7 @@ class LargeMember {
       yield* ring.makeRoom(Math.min(unitBytes, leftBytes));
       const room = ring.space(leftBytes);
       const place = room.length < leftBytes ? room.subarray(0, room.length - (room.length % unitBytes)) : room;
-      await fill(source, place, startBytes + readBytes);
+      await source.fill(place, startBytes + readBytes);
       await this.#checks.take(source, place, startBytes + readBytes);
       readBytes += place.length;
       onContent(place.length);
@@ -203,7 +203,7 @@ class ContentChecks {
   }
 
   /** Looks at content that lies in the ring. */
-  async take(source: FileHandle, content: Buffer, positionBytes: number): Promise<void> {
+  async take(source: SourceFile, content: Buffer, positionBytes: number): Promise<void> {
     if (this.#pageFile !== undefined) await this.#checkPages(source, content, { positionBytes, ...this.#pageFile });
     this.#digest?.update(content);
     const planned = this.#file.increment?.known;
@@ -240,7 +240,7 @@ class ContentChecks {
 
   /** What is left behind the last whole page belongs to none. */
   async #checkPages(
-    source: FileHandle,
+    source: SourceFile,
     content: Buffer,
     at: { readonly positionBytes: number; readonly firstBlock: number },
   ): Promise<void> {
@@ -249,7 +249,7 @@ class ContentChecks {
       pages: content.subarray(0, content.length - (content.length % pageBytes)),
       pageBytes,
       block: at.firstBlock + at.positionBytes / pageBytes,
-      reread: (page: Buffer, offsetBytes: number) => fill(source, page, at.positionBytes + offsetBytes),
+      reread: (page: Buffer, offsetBytes: number) => source.fill(page, at.positionBytes + offsetBytes),
     };
     await checkPages(this.#ring.memory, read, this.#damaged);
   }
