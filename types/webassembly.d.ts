@@ -4,9 +4,13 @@ declare namespace WebAssembly {
     readonly [Symbol.toStringTag]: string;
   }
   const Module: new (bytes: Uint8Array) => Module;
-  class Memory {
-    constructor(descriptor: { readonly initial: number; readonly maximum: number; readonly shared: true });
-    readonly buffer: SharedArrayBuffer;
+  class Memory<B extends ArrayBufferLike = ArrayBufferLike> {
+    constructor(descriptor: {
+      readonly initial: number;
+      readonly maximum: number;
+      readonly shared: B extends SharedArrayBuffer ? true : false;
+    });
+    readonly buffer: B;
   }
   class Instance {
     constructor(module: Module, imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>);

@@ -35,13 +35,13 @@ export class ByteSource {
     const first = (await this.piece(sizeBytes)) ?? Buffer.alloc(0);
     if (first.length === sizeBytes) return first;
     const bytes = Buffer.allocUnsafe(sizeBytes);
-    let filledBytes = copyBytes(first, bytes, 0);
-    while (filledBytes < sizeBytes) {
-      const piece = await this.piece(sizeBytes - filledBytes);
-      if (piece === undefined) break;
-      filledBytes += copyBytes(piece, bytes, filledBytes);
-    }
-    return bytes.subarray(0, filledBytes);
+    return bytes.subarray(0, await this.#copyInto(bytes, copyBytes(first, bytes, 0)));
+  }
+
+  /** Fills the buffer. @throws SyntaxError when the data ends before or within it */
+  async fill(target: Buffer): Promise<void> {
+    const filledBytes = await this.#copyInto(target, 0);
+    if (filledBytes < target.length) throw new SyntaxError(`the data ends ${target.length - filledBytes} bytes early`);
   }
 
   /** All bytes that have not been taken, as they come. */
@@ -68,5 +68,16 @@ export class ByteSource {
   /** Lets go of what the chunks come from. */
   async close(): Promise<void> {
     await this.#iterator.return?.();
+  }
+
+  /** As much as there is and has room. @returns how far the buffer is filled */
+  async #copyInto(target: Buffer, startBytes: number): Promise<number> {
+    let filledBytes = startBytes;
+    while (filledBytes < target.length) {
+      const piece = await this.piece(target.length - filledBytes);
+      if (piece === undefined) break;
+      filledBytes += copyBytes(piece, target, filledBytes);
+    }
+    return filledBytes;
   }
 }

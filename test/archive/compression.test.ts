@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { compressSync } from 'lz4-napi';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { codecs, decompressionOf, readableExtensions } from '../../src/archive/compression.ts';
 import { adler32 } from '../../src/archive/compression/adler32.ts';
 import type { Chunks } from '../../src/archive/compression/codec.ts';
-import { xxHash32 } from '../../src/archive/compression/xxhash32.ts';
+import { Lz4Memory } from '../../src/archive/compression/lz4-memory.ts';
+import { XxHash32, xxHash32 } from '../../src/archive/compression/xxhash32.ts';
 import { storedExtensions } from '../../src/archive/layout.ts';
 import { patternBytes } from './support/data-directory.ts';
 import { collected, cut } from './support/pieces.ts';
@@ -108,9 +109,16 @@ it('an LZ4 frame whose blocks reach back into those before them is read, also ov
   });
   // Version 1, blocks that depend on others, no checksums; blocks of at most 64 KiB.
   const descriptor = Buffer.from([0x40, 0x40]);
-  const head = [Buffer.from([0x04, 0x22, 0x4d, 0x18]), descriptor, Buffer.from([(xxHash32(descriptor) >> 8) & 0xff])];
+  const head = [Buffer.from([0x04, 0x22, 0x4d, 0x18]), descriptor, Buffer.from([(xxHash32(new Lz4Memory(), descriptor) >> 8) & 0xff])];
   const frame = Buffer.concat([...head, ...blocks.flat(), littleEndian(0)]);
   expect((await read('lz4', cut(frame, 1000))).equals(Buffer.concat(contents))).toBe(true);
+});
+
+it('LZ4 that ends within a block says how much is missing, and nothing of another frame is taken for it', async () => {
+  const stored = await collected(codecs.lz4.compress([text]));
+  const blockBytes = stored.readUInt32LE(7);
+  for (const takenBytes of [0, 1, blockBytes - 1])
+    await expect(read('lz4', cut(stored.subarray(0, 11 + takenBytes), 10))).rejects.toThrow(`ends ${blockBytes - takenBytes} bytes early`);
 });
 
 it('LZ4 gives the memory of a packed block back as soon as the next is asked for', async () => {
@@ -143,12 +151,95 @@ describe.skipIf(!runs('lz4', ['--version']))('the program lz4', () => {
   );
 });
 
+describe('the memory of LZ4', () => {
+  const frame = async (): Promise<Buffer> => await collected(codecs.lz4.compress([text]));
+  /** Reads the first piece of so many frames at a time, and gives the readers up. */
+  const memoriesOf = async (count: number): Promise<readonly ArrayBufferLike[]> => {
+    const stored = await frame();
+    const readers = Array.from({ length: count }, () => codecs.lz4.decompress([stored])[Symbol.asyncIterator]());
+    const pieces = await Promise.all(readers.map(async (reader) => await reader.next()));
+    for (const { value } of pieces) expect(text.equals(value as Buffer)).toBe(true);
+    await Promise.all(readers.map(async (reader) => await reader.return?.()));
+    return pieces.map(({ value }) => (value as Buffer).buffer);
+  };
+
+  it('is one for each frame that is read at a time, and four are used again, also after frames that were given up', async () => {
+    const before = await memoriesOf(6);
+    expect(new Set(before).size).toBe(6);
+    const after = await memoriesOf(6);
+    expect(after.filter((memory) => before.includes(memory))).toHaveLength(4);
+  });
+
+  it('is given up when no frame is read for a minute', async () => {
+    vi.useFakeTimers();
+    try {
+      const [memory] = await memoriesOf(1);
+      vi.advanceTimersByTime(59_000);
+      expect((await memoriesOf(1))[0] === memory).toBe(true);
+      vi.advanceTimersByTime(59_000);
+      expect((await memoriesOf(1))[0] === memory).toBe(true);
+      vi.advanceTimersByTime(61_000);
+      expect((await memoriesOf(1))[0] === memory).toBe(false);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('holds nothing for a frame that another one has left', async () => {
+    await memoriesOf(1);
+    // One literal, a match at a distance of two, and one literal: the byte before the content is no part of this frame.
+    const block = Buffer.from([0x10, 0x61, 2, 0, 0x10, 0x61]);
+    const descriptor = Buffer.from([0x40, 0x40]);
+    const checksum = Buffer.from([(xxHash32(new Lz4Memory(), descriptor) >> 8) & 0xff]);
+    const parts = [Buffer.from([0x04, 0x22, 0x4d, 0x18]), descriptor, checksum, littleEndian(block.length), block, littleEndian(0)];
+    await expect(read('lz4', [Buffer.concat(parts)])).rejects.toThrow(SyntaxError);
+  });
+
+  it('takes bytes that lie in memory of threads', async () => {
+    const content = patternBytes(3 * 1024 * 1024, 'shared');
+    const shared = (bytes: Buffer): Buffer => {
+      const copy = Buffer.from(new SharedArrayBuffer(bytes.length));
+      bytes.copy(copy);
+      return copy;
+    };
+    const stored = await collected(codecs.lz4.compress([shared(content)]));
+    expect((await read('lz4', [...cut(shared(stored), 100_001)])).equals(content)).toBe(true);
+  });
+});
+
 describe('checksums', () => {
+  const memory = new Lz4Memory();
+
   it('xxHash32 and adler32 give the values of their specifications', () => {
-    expect(xxHash32(Buffer.from(''))).toBe(0x02cc5d05);
-    expect(xxHash32(Buffer.from('a'))).toBe(0x550d7456);
-    expect(xxHash32(Buffer.from('Nobody inspects the spammish repetition'))).toBe(0xe2293b2f);
+    expect(xxHash32(memory, Buffer.from(''))).toBe(0x02cc5d05);
+    expect(xxHash32(memory, Buffer.from('a'))).toBe(0x550d7456);
+    expect(xxHash32(memory, Buffer.from('Nobody inspects the spammish repetition'))).toBe(0xe2293b2f);
     expect(adler32(Buffer.from('Wikipedia'))).toBe(0x11e60398);
+  });
+
+  it('xxHash32 is the same for pieces of any size, in the memory and elsewhere', () => {
+    const bytes = Buffer.from(Array.from({ length: 200_003 }, (_, index) => (index * index) % 251));
+    const inMemory = memory.content(bytes.length);
+    bytes.copy(inMemory);
+    const sizes = fc.array(fc.oneof(fc.nat(40), fc.nat(100_000)), { maxLength: 30 });
+    fc.assert(
+      fc.property(sizes, sizes, (ofOne, ofOther) => {
+        const hash = new XxHash32(memory);
+        let offset = 0;
+        // Two at a time share the memory.
+        const other = new XxHash32(memory);
+        for (const size of ofOther) other.update(bytes.subarray(0, size));
+        for (const [index, size] of ofOne.entries()) {
+          const end = Math.min(bytes.length, offset + size);
+          hash.update((index % 2 === 0 ? bytes : inMemory).subarray(offset, end));
+          other.update(bytes.subarray(0, 16));
+          offset = end;
+        }
+        hash.update(inMemory.subarray(offset));
+        // By the code in JavaScript that was here before.
+        expect(hash.digest()).toBe(0x26093edd);
+      }),
+    );
   });
 });
 

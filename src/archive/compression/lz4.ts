@@ -1,12 +1,13 @@
 /**
- * LZ4 frames (lz4: doc/lz4_Frame_format.md); the blocks in them are packed by lz4-napi, in threads, and unpacked here.
+ * LZ4 frames (lz4: doc/lz4_Frame_format.md); the blocks in them are packed by lz4-napi, in threads, and unpacked by lz4.wat.
  * Written as WAL-G writes them: one frame, independent blocks (of at most 4 MiB by the header), a checksum of the content. Read with every option but a dictionary.
  */
 import { compress } from 'lz4-napi';
+import { copyBytes } from '../../storage/copy-bytes.ts';
 import { freeMemory } from '../../storage/free-memory.ts';
 import { ByteSource } from '../byte-source.ts';
 import type { Chunks, Codec } from './codec.ts';
-import { decompressLz4Block } from './lz4-block.ts';
+import { inLz4Memory, type Lz4Memory } from './lz4-memory.ts';
 import { XxHash32, xxHash32 } from './xxhash32.ts';
 
 const frameMagic = 0x184d2204;
@@ -17,28 +18,32 @@ const writtenBlockBytes = 512 * 1024;
 const endMark = Buffer.alloc(4);
 /** Top bit of a block's length: it is stored as it is. */
 const storedFlag = 0x80000000;
-/** A block that depends on others reaches back so far. */
-const dictionaryBytes = 64 * 1024;
 
-export const lz4: Codec = { extension: 'lz4', compress: writeFrame, decompress: readFrame };
+export const lz4: Codec = {
+  extension: 'lz4',
+  compress: (chunks) => inLz4Memory((memory) => writeFrame(chunks, memory)),
+  decompress: (chunks) => inLz4Memory((memory) => readFrame(chunks, memory)),
+};
 
-async function* writeFrame(chunks: Chunks): AsyncGenerator<Buffer> {
+async function* writeFrame(chunks: Chunks, memory: Lz4Memory): AsyncGenerator<Buffer> {
   yield Buffer.from(writtenHeader);
-  const hash = new XxHash32();
-  const block = Buffer.allocUnsafe(writtenBlockBytes);
+  const hash = new XxHash32(memory);
+  const block = memory.content(writtenBlockBytes);
   let usedBytes = 0;
   for await (const chunk of chunks) {
-    hash.update(chunk);
     for (let takenBytes = 0; takenBytes < chunk.length;) {
-      const copiedBytes = chunk.copy(block, usedBytes, takenBytes);
+      const copiedBytes = copyBytes(chunk.subarray(takenBytes), block, usedBytes);
       takenBytes += copiedBytes;
       usedBytes += copiedBytes;
       if (usedBytes < writtenBlockBytes) continue;
+      hash.update(block);
       yield* packedBlock(block);
       usedBytes = 0;
     }
   }
-  if (usedBytes > 0) yield* packedBlock(block.subarray(0, usedBytes));
+  const rest = block.subarray(0, usedBytes);
+  hash.update(rest);
+  if (rest.length > 0) yield* packedBlock(rest);
   yield Buffer.concat([endMark, littleEndian(hash.digest())]);
 }
 
@@ -64,14 +69,14 @@ interface FrameHeader {
   readonly maximumBlockBytes: number;
 }
 
-async function* readFrame(chunks: Chunks): AsyncGenerator<Buffer> {
+async function* readFrame(chunks: Chunks, memory: Lz4Memory): AsyncGenerator<Buffer> {
   const source = new ByteSource(chunks);
   try {
-    const header = await readHeader(source);
-    const hash = new XxHash32();
+    const header = await readHeader(source, memory);
+    const hash = new XxHash32(memory);
     let contentBytes = 0n;
-    const window = new Window(header);
-    for (let block = await readBlock(source, header, window); block !== undefined; block = await readBlock(source, header, window)) {
+    const blocks = new Blocks(source, header, memory);
+    for (let block = await blocks.next(); block !== undefined; block = await blocks.next()) {
       if (header.hasContentChecksum) hash.update(block);
       contentBytes += BigInt(block.length);
       yield block;
@@ -86,7 +91,7 @@ async function* readFrame(chunks: Chunks): AsyncGenerator<Buffer> {
   }
 }
 
-async function readHeader(source: ByteSource): Promise<FrameHeader> {
+async function readHeader(source: ByteSource, memory: Lz4Memory): Promise<FrameHeader> {
   if ((await takeNumber(source)) !== frameMagic) throw new SyntaxError('it is not an LZ4 frame');
   const fixed = await source.required(2);
   const [flags, sizes] = [fixed.readUInt8(0), fixed.readUInt8(1)];
@@ -94,7 +99,7 @@ async function readHeader(source: ByteSource): Promise<FrameHeader> {
   if (flags >> 6 !== 1 || (flags & 0x01) !== 0) throw new SyntaxError('its LZ4 frame is of another version, or needs a dictionary');
   const contentSize = hasContentSize ? await source.required(8) : Buffer.alloc(0);
   const checksum = await source.required(1);
-  if (checksum.readUInt8(0) !== ((xxHash32(Buffer.concat([fixed, contentSize])) >> 8) & 0xff))
+  if (checksum.readUInt8(0) !== ((xxHash32(memory, Buffer.concat([fixed, contentSize])) >> 8) & 0xff))
     throw new SyntaxError('the header of its LZ4 frame has a wrong checksum');
   const sizeCode = (sizes >> 4) & 0x07;
   if (sizeCode < 4) throw new SyntaxError('the block size of its LZ4 frame is unknown');
@@ -107,53 +112,41 @@ async function readHeader(source: ByteSource): Promise<FrameHeader> {
   };
 }
 
-/** @returns undefined at the frame's end mark; valid until the next block is read */
-async function readBlock(source: ByteSource, header: FrameHeader, window: Window): Promise<Buffer | undefined> {
-  const length = await takeNumber(source);
-  if (length === 0) return undefined;
-  const sizeBytes = length & ~storedFlag;
-  if (sizeBytes > header.maximumBlockBytes) throw new SyntaxError(`an LZ4 block of ${sizeBytes} bytes`);
-  const block = await source.required(sizeBytes);
-  if (header.hasBlockChecksums && (await takeNumber(source)) !== xxHash32(block))
-    throw new SyntaxError('an LZ4 block has a wrong checksum');
-  return (length & storedFlag) === 0 ? window.decompress(block) : window.take(block);
-}
+/** The blocks of a frame, one after the other in the same memory. */
+class Blocks {
+  readonly #source: ByteSource;
+  readonly #header: FrameHeader;
+  readonly #memory: Lz4Memory;
+  /** Of the last block. */
+  #contentBytes = 0;
+  /** So far may a block reach back that depends on others. */
+  #windowBytes = 0;
 
-/** The memory that one block after the other is put into, behind what a block that depends on others may reach back to. */
-class Window {
-  readonly #isKept: boolean;
-  readonly #memory: Buffer;
-  /** End of the last block. */
-  #endBytes = dictionaryBytes;
-  /** Where the bytes begin that matches may reach. */
-  #reachedBytes = dictionaryBytes;
-
-  constructor({ hasIndependentBlocks, maximumBlockBytes }: FrameHeader) {
-    this.#isKept = !hasIndependentBlocks;
-    this.#memory = Buffer.allocUnsafeSlow(dictionaryBytes + maximumBlockBytes);
+  constructor(source: ByteSource, header: FrameHeader, memory: Lz4Memory) {
+    this.#source = source;
+    this.#header = header;
+    this.#memory = memory;
   }
 
-  decompress(block: Buffer): Buffer {
-    this.#makeRoom();
-    const place = { output: this.#memory, startBytes: dictionaryBytes, windowStartBytes: this.#reachedBytes };
-    this.#endBytes = decompressLz4Block(block, place);
-    return this.#memory.subarray(dictionaryBytes, this.#endBytes);
+  /** @returns undefined at the frame's end mark; valid until the next is asked for @throws SyntaxError for a damaged one */
+  async next(): Promise<Buffer | undefined> {
+    const length = await takeNumber(this.#source);
+    if (length === 0) return undefined;
+    const sizeBytes = length & ~storedFlag;
+    if (sizeBytes > this.#header.maximumBlockBytes) throw new SyntaxError(`an LZ4 block of ${sizeBytes} bytes`);
+    if (!this.#header.hasIndependentBlocks) this.#windowBytes = this.#memory.keepWindow(this.#windowBytes, this.#contentBytes);
+    const isStored = (length & storedFlag) !== 0;
+    const read = isStored ? this.#memory.content(sizeBytes) : this.#memory.packed(sizeBytes);
+    await this.#source.fill(read);
+    if (this.#header.hasBlockChecksums && (await takeNumber(this.#source)) !== xxHash32(this.#memory, read))
+      throw new SyntaxError('an LZ4 block has a wrong checksum');
+    const content = isStored ? read : this.#unpacked(sizeBytes);
+    this.#contentBytes = content.length;
+    return content;
   }
 
-  /** A block that is stored as it is. */
-  take(block: Buffer): Buffer {
-    if (!this.#isKept) return block;
-    this.#makeRoom();
-    this.#endBytes = dictionaryBytes + block.copy(this.#memory, dictionaryBytes);
-    return this.#memory.subarray(dictionaryBytes, this.#endBytes);
-  }
-
-  /** Puts the end of what there is before the place of the next block. */
-  #makeRoom(): void {
-    if (!this.#isKept) return;
-    const movedBytes = this.#endBytes - dictionaryBytes;
-    this.#memory.copyWithin(0, movedBytes, this.#endBytes);
-    this.#reachedBytes = Math.max(0, this.#reachedBytes - movedBytes);
+  #unpacked(packedBytes: number): Buffer {
+    return this.#memory.decompress(packedBytes, { maximumBytes: this.#header.maximumBlockBytes, windowBytes: this.#windowBytes });
   }
 }
 

@@ -1,4 +1,5 @@
-/** XXH32 with seed 0, the checksum of LZ4 frames (xxHash, doc/xxhash_spec.md, "XXH32 Algorithm Description"). */
+/** XXH32 with seed 0, the checksum of LZ4 frames (xxHash, doc/xxhash_spec.md, "XXH32 Algorithm Description"). lz4.wat mixes what is long. */
+import type { Lz4Memory } from './lz4-memory.ts';
 
 const prime1 = 0x9e3779b1;
 const prime2 = 0x85ebca77;
@@ -7,12 +8,17 @@ const prime4 = 0x27d4eb2f;
 const prime5 = 0x165667b1;
 const stripeBytes = 16;
 
-/** Takes bytes in pieces of any size. */
+/** Takes bytes in pieces of any size; those that lie in the memory are not copied. */
 export class XxHash32 {
+  readonly #memory: Lz4Memory;
   readonly #lanes = new Int32Array([prime1 + prime2, prime2, 0, -prime1]);
   readonly #rest = Buffer.alloc(stripeBytes);
   #restBytes = 0;
   #totalBytes = 0;
+
+  constructor(memory: Lz4Memory) {
+    this.#memory = memory;
+  }
 
   update(bytes: Buffer): void {
     this.#totalBytes += bytes.length;
@@ -21,10 +27,10 @@ export class XxHash32 {
       offset = bytes.copy(this.#rest, this.#restBytes, 0, stripeBytes - this.#restBytes);
       this.#restBytes += offset;
       if (this.#restBytes < stripeBytes) return;
-      this.#consume(this.#rest, 0, stripeBytes);
+      this.#memory.mixStripes(this.#lanes, this.#rest);
     }
     const end = offset + Math.floor((bytes.length - offset) / stripeBytes) * stripeBytes;
-    this.#consume(bytes, offset, end);
+    this.#memory.mixStripes(this.#lanes, bytes.subarray(offset, end));
     this.#restBytes = bytes.copy(this.#rest, 0, end);
   }
 
@@ -41,29 +47,13 @@ export class XxHash32 {
       hash = Math.imul(rotate((hash + Math.imul(this.#rest.readUInt8(offset), prime5)) | 0, 11), prime1);
     return avalanche(hash);
   }
-
-  #consume(bytes: Buffer, startBytes: number, endBytes: number): void {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    let [a = 0, b = 0, c = 0, d = 0] = this.#lanes;
-    for (let offset = startBytes; offset < endBytes; offset += stripeBytes) {
-      a = round(a, view.getInt32(offset, true));
-      b = round(b, view.getInt32(offset + 4, true));
-      c = round(c, view.getInt32(offset + 8, true));
-      d = round(d, view.getInt32(offset + 12, true));
-    }
-    this.#lanes.set([a, b, c, d]);
-  }
 }
 
 /** The hash of bytes that are there whole. */
-export function xxHash32(bytes: Buffer): number {
-  const hash = new XxHash32();
+export function xxHash32(memory: Lz4Memory, bytes: Buffer): number {
+  const hash = new XxHash32(memory);
   hash.update(bytes);
   return hash.digest();
-}
-
-function round(lane: number, input: number): number {
-  return Math.imul(rotate((lane + Math.imul(input, prime2)) | 0, 13), prime1);
 }
 
 function rotate(value: number, bitCount: number): number {

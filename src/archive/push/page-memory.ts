@@ -15,7 +15,7 @@ interface PageChecksum {
 
 /** Buffers, and the checksums of PostgreSQL's pages in them. */
 export class PageMemory {
-  readonly #memory: WebAssembly.Memory;
+  readonly #memory: WebAssembly.Memory<SharedArrayBuffer>;
   readonly #functions: PageChecksum;
 
   /** @param sizeBytes rounded up to whole 64 KiB */
