@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { type ByteReader, ReadableBytes } from './byte-reader.ts';
 import { cancelled } from './cancellation.ts';
+import type { KeptChecksum } from './s3-kept-checksum.ts';
 
 /** How often one body may be taken up again. Bounded, because a store that breaks every connection has a trouble that the caller must hear of. */
 const resumeMaximumCount = 8;
@@ -17,6 +18,8 @@ export interface S3BodyOptions {
   /** Longest time without a byte while somebody wants to read. */
   readonly stallTimeoutMs: number;
   readonly signal: AbortSignal | undefined;
+  /** What the store keeps of the bytes. Default: they are not checked here. */
+  readonly checksum?: KeptChecksum | undefined;
   /** Opens the rest, without its first `receivedBytes`. Absent when the store gave no ETag to hold on to. */
   readonly reopen: ((receivedBytes: number, signal: AbortSignal) => Promise<ByteReader>) | undefined;
 }
@@ -45,8 +48,12 @@ export class S3Body extends ReadableBytes {
   override async readInto(target: Uint8Array, onBytes?: () => void): Promise<number> {
     for (let filledBytes = 0; ;) {
       if (this.destroyed) throw this.errored ?? new Error('the body is not read any more');
+      // Nothing is missing: whatever becomes of the connection now, it is the end.
+      if (this.#receivedBytes === this.#options.expectedBytes) return filledBytes;
       try {
-        const sizeBytes = this.#count(await this.#readInTime(target.subarray(filledBytes), onBytes));
+        const place = target.subarray(filledBytes);
+        const sizeBytes = await this.#readInTime(place, onBytes);
+        this.#take(place.subarray(0, sizeBytes));
         filledBytes += sizeBytes;
         if (sizeBytes === 0 || filledBytes === target.length) return filledBytes;
       } catch (error) {
@@ -86,20 +93,23 @@ export class S3Body extends ReadableBytes {
     }
   }
 
-  #count(sizeBytes: number): number {
-    const { expectedBytes } = this.#options;
-    this.#receivedBytes += sizeBytes;
-    if (sizeBytes > 0) this.#pausesWithoutProgressCount = 0;
+  /** Nothing for the end. */
+  #take(bytes: Uint8Array): void {
+    const { url, expectedBytes, checksum } = this.#options;
+    this.#receivedBytes += bytes.length;
+    if (bytes.length > 0) this.#pausesWithoutProgressCount = 0;
     if (this.#receivedBytes > expectedBytes) throw this.#failed(`the store sent more than the ${expectedBytes} bytes it announced`);
-    if (sizeBytes === 0 && this.#receivedBytes < expectedBytes) throw new Error('the body ended early');
-    return sizeBytes;
+    checksum?.update(bytes);
+    if (this.#receivedBytes === expectedBytes && bytes.length > 0) {
+      const mismatch = checksum?.mismatch();
+      if (mismatch !== undefined) throw damaged(url, mismatch);
+    }
+    if (bytes.length === 0 && this.#receivedBytes < expectedBytes) throw new Error('the body ended early');
   }
 
   async #takeUpAgain(brokenBy: unknown): Promise<void> {
-    const { url, expectedBytes, reopen } = this.#options;
+    const { reopen } = this.#options;
     this.#source.destroy();
-    // All bytes came and yet it failed: the SDK found another checksum. Reading the rest again could not help.
-    if (this.#receivedBytes >= expectedBytes) throw damaged(url, brokenBy);
     for (let reason = brokenBy; ;) {
       this.#resumeCount += 1;
       if (reopen === undefined || this.#resumeCount > resumeMaximumCount)
@@ -130,6 +140,6 @@ export class S3Body extends ReadableBytes {
   }
 }
 
-function damaged(url: string, cause: unknown): WalkbackError {
-  return new WalkbackError('OBJECT_DAMAGED', `${url} is damaged, at rest or on the way: ${messageOf(cause)}`, { facts: { url }, cause });
+function damaged(url: string, mismatch: string): WalkbackError {
+  return new WalkbackError('OBJECT_DAMAGED', `${url} is damaged, at rest or on the way: ${mismatch}.`, { facts: { url } });
 }
