@@ -150,8 +150,8 @@ describe('an LZ4 block', () => {
 
   it('is refused when it is empty, ends with a match, or ends within a length', () => {
     for (const bytes of [[], [0x10, 0x61, 1, 0], [0x10, 0x61, 1], [0xf0], [0xf0, 255], [0x1f, 0x61, 1, 0], [0x1f, 0x61, 1, 0, 255]]) {
-      expect(outcomeOf(Buffer.from(bytes), 1000, 0x00), `${bytes}`).toBe('refused');
-      expect(outcomeOf(Buffer.from(bytes), 1000, 0x10), `${bytes}`).toBe('refused');
+      expect(outcomeOf(Buffer.from(bytes), 1000, 0x00), `block ${bytes.join()}`).toBe('refused');
+      expect(outcomeOf(Buffer.from(bytes), 1000, 0x10), `block ${bytes.join()}`).toBe('refused');
     }
   });
 
@@ -189,7 +189,7 @@ describe('an LZ4 block', () => {
       for (const around of [0x00, 0x01, 0x10, 0xff]) {
         bytes.fill(around, end);
         Buffer.from(block).copy(bytes, inputEnd - block.length);
-        expect(decompress(inputEnd - block.length, inputEnd, start, end, windowStart), `${block} ${around}`).toBe(0);
+        expect(decompress(inputEnd - block.length, inputEnd, start, end, windowStart), `${block.join()} ${around}`).toBe(0);
       }
   });
 
