@@ -1,4 +1,4 @@
-/** CRC-64/NVME: what S3 keeps of objects that were stored without a checksum. The SDK has it in JavaScript only, a sixth as fast. */
+/** CRC-64/NVME: what S3 keeps of objects that were stored without a checksum. The SDK has it in JavaScript only, a quarter as fast. */
 import { copyBytes } from './copy-bytes.ts';
 import { crc64NvmeModule } from './crc64-nvme-module.ts';
 

@@ -25,15 +25,30 @@ export function travelsSafely(endpoint: string | undefined): boolean {
   return protocol === 'https:' || hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
-/** Where `withUnsignedPayload` belongs in the middleware of a command. */
-export const unsignedPayloadStep = { step: 'build', priority: 'high', name: 'walkbackUnsignedPayload' } as const;
-
 /** Leaves the payload of a write out of its signature: hashing it takes both sides longer than anything else about it. */
-export function withUnsignedPayload<Args extends { readonly request: unknown }, Result>(
+export const unsignedPayload: SignedHeader = { name: 'x-amz-content-sha256', value: 'UNSIGNED-PAYLOAD' };
+
+/** Asks for the checksum that the store keeps. The command's ChecksumMode would do so too, and has the SDK check the body. */
+export const wantedChecksum: SignedHeader = { name: 'x-amz-checksum-mode', value: 'ENABLED' };
+
+/** A header that the SDK would not send by itself, or not so. */
+interface SignedHeader {
+  readonly name: string;
+  readonly value: string;
+}
+
+/** Where `withHeader` belongs in the middleware of a command: before it is signed. */
+export const headerStep = { step: 'build', priority: 'high', name: 'walkbackHeader' } as const;
+
+/** A middleware that sets a header of the command's request. One for each command. */
+export function withHeader({
+  name,
+  value,
+}: SignedHeader): <Args extends { readonly request: unknown }, Result>(
   next: (args: Args) => Promise<Result>,
-): (args: Args) => Promise<Result> {
-  return async (args) => {
-    (args.request as OutgoingRequest).headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
+) => (args: Args) => Promise<Result> {
+  return (next) => async (args) => {
+    (args.request as OutgoingRequest).headers[name] = value;
     return await next(args);
   };
 }

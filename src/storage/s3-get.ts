@@ -8,6 +8,7 @@ import type { ByteRange } from './object-store.ts';
 import { type ByteReader, readerOf } from './byte-reader.ts';
 import { overConnections, ownConnectionsStep } from './http/object-reads.ts';
 import { S3Body } from './s3-body.ts';
+import { headerStep, wantedChecksum, withHeader } from './s3-checksums.ts';
 import { KeptChecksum } from './s3-kept-checksum.ts';
 import type { S3Connection } from './s3-connection.ts';
 import { httpStatusOf, storeCodeOf } from './s3-errors.ts';
@@ -94,7 +95,7 @@ async function sendGet(
     return await connection.habits.send(range === undefined ? ['checksums'] : [], ({ checksums }) =>
       connection.run({ operation: 'GetObject', objectKey, signal }, (sendOptions) => {
         const command = commandOf();
-        if (checksums && range === undefined) command.middlewareStack.add(askingForChecksum, askingForChecksumStep);
+        if (checksums && range === undefined) command.middlewareStack.add(withHeader(wantedChecksum), headerStep);
         command.middlewareStack.add(overConnections(connection.reads, sendOptions.abortSignal), ownConnectionsStep);
         return connection.client.send(command, sendOptions);
       }),
@@ -106,18 +107,6 @@ async function sendGet(
     if (status === 416 && range !== undefined) throw rangeBeyondEnd(connection.url(objectKey), range.startBytes, error);
     throw error;
   }
-}
-
-/** By the bare header: told by ChecksumMode, the SDK would check the body too. */
-const askingForChecksumStep = { step: 'build', name: 'walkbackChecksumMode' } as const;
-
-function askingForChecksum<Args extends { readonly request: unknown }, Result>(
-  next: (args: Args) => Promise<Result>,
-): (args: Args) => Promise<Result> {
-  return async (args) => {
-    (args.request as { readonly headers: Record<string, string> }).headers['x-amz-checksum-mode'] = 'ENABLED';
-    return await next(args);
-  };
 }
 
 /** Reads the bytes that were received before once more. */

@@ -56,7 +56,7 @@ export class KeptChecksum {
   /** Asked for once, when all bytes were taken. @returns what is wrong, undefined when they are right */
   mismatch(): string | undefined {
     const found = this.#running.digest().toString('base64');
-    return found === this.#kept ? undefined : `its ${this.#algorithm} is ${found}, and the store keeps ${this.#kept}`;
+    return found === this.#kept ? undefined : `Checksum mismatch: its ${this.#algorithm} is ${found}, and the store keeps ${this.#kept}`;
   }
 }
 

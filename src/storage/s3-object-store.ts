@@ -8,7 +8,7 @@ import { capabilitiesKey, readRecordedCapabilities } from './capability-record.t
 import { requireKey, requireMetadata } from './object-key.ts';
 import type { ByteRange, ObjectBody, ObjectInfo, ObjectStore, ObjectUpload, PutOptions } from './object-store.ts';
 import { RecentWrites } from './recent-writes.ts';
-import { crc32Base64, unsignedPayloadStep, withUnsignedPayload } from './s3-checksums.ts';
+import { crc32Base64, headerStep, unsignedPayload, withHeader } from './s3-checksums.ts';
 import { S3Connection } from './s3-connection.ts';
 import { S3Remover } from './s3-delete.ts';
 import { httpStatusOf } from './s3-errors.ts';
@@ -148,7 +148,7 @@ export class S3ObjectStore implements ObjectStore {
       ...(isConditional ? { IfNoneMatch: '*' } : {}),
     });
     // Without a checksum, the hash in the signature is all that protects the bytes on their way.
-    if (form.unsignedPayloads && form.checksums) command.middlewareStack.add(withUnsignedPayload, unsignedPayloadStep);
+    if (form.unsignedPayloads && form.checksums) command.middlewareStack.add(withHeader(unsignedPayload), headerStep);
     try {
       const answer = await this.#connection.runConditional({ operation: 'PutObject', objectKey, signal }, (sendOptions) =>
         this.#connection.client.send(command, sendOptions),

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { WalkbackError } from '../domain/errors.ts';
 import { copyBytes } from './copy-bytes.ts';
 import type { ObjectInfo, ObjectUpload } from './object-store.ts';
-import { crc32Base64, unsignedPayloadStep, withUnsignedPayload } from './s3-checksums.ts';
+import { crc32Base64, headerStep, unsignedPayload, withHeader } from './s3-checksums.ts';
 import type { S3Connection } from './s3-connection.ts';
 import { storeCodeOf } from './s3-errors.ts';
 import { isRefusal } from './s3-habits.ts';
@@ -173,7 +173,7 @@ export class S3Upload implements ObjectUpload {
           UploadId: uploadId,
           Body: part.bytes,
         });
-        if (unsignedPayloads && this.#hasChecksums) command.middlewareStack.add(withUnsignedPayload, unsignedPayloadStep);
+        if (unsignedPayloads && this.#hasChecksums) command.middlewareStack.add(withHeader(unsignedPayload), headerStep);
         const answer = await this.#connection.run(this.#request('UploadPart'), (sendOptions) => client.send(command, sendOptions));
         return answer.ETag;
       });
