@@ -66,7 +66,7 @@ describe('S3ObjectStore', () => {
   ])('get goes on where the body broke off: %o', async (fault) => {
     await store.put('k', content);
     server.faults = onAttempts('GetObject', [1, 2], fault);
-    await using impatient = open({ stallTimeoutMs: 150 });
+    await using impatient = open({ stallTimeoutMs: 1000 });
     await expectContent(impatient, content);
     expect(server.requests.get('GetObject')).toBe(3);
   });
