@@ -1,4 +1,4 @@
-/** Checksums of what is sent to an S3 store, made by native code and away from the main thread where there is much of it. */
+/** Checksums of what is sent to an S3 store, made by native code and away from the main thread where there is much of it; and the headers about them. */
 import { createHash, webcrypto } from 'node:crypto';
 import { crc32 } from '@node-rs/crc32';
 import type { S3Client } from '@aws-sdk/client-s3';
