@@ -90,13 +90,20 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
   const installation = options.installation ?? (await preferredInstallation());
   const startTemporal = () =>
     startTemporalDevServer({ searchAttributes: searchAttributeTypes, ...(options.withUi === false ? { uiPort: false } : {}) });
-  const [temporal, s3, source] = await Promise.all([
+  const dataDirectory = join(directory, demoCluster);
+  const restored: string[] = [];
+  stack.defer(() => stopServers([dataDirectory, ...restored]));
+  const [temporal, s3, source] = await allStarted([
     (options.startTemporal ?? startTemporal)().then((server) => stack.use(server)),
     (options.startS3 ?? startLocalS3)().then((server) => stack.use(server)),
-    startSource({ directory, installation, settings: options.settings ?? {}, pageChecksums: options.pageChecksums === true }),
+    startSource({
+      directory,
+      dataDirectory,
+      installation,
+      settings: options.settings ?? {},
+      pageChecksums: options.pageChecksums === true,
+    }),
   ]);
-  const restored: string[] = [];
-  stack.defer(() => stopServers([source.dataDirectory, ...restored]));
   const configFile = await writeConfiguration({ directory, installation, s3, source, options });
   const environment = { ...options.environment, ...s3.environment, TEMPORAL_ADDRESS: temporal.address, WALKBACK_CONFIG: configFile };
   const processes = new Map<string, DemoProcess>();
@@ -110,7 +117,7 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
     processes.set(name, started);
     return started;
   };
-  const [worker, agent] = await Promise.all([start('worker'), start('agent')]);
+  const [worker, agent] = await allStarted([start('worker'), start('agent')]);
   const client = stack.use(await createWalkbackClient({ address: temporal.address }));
   options.signal?.throwIfAborted();
   const owned = stack.move();
@@ -131,6 +138,15 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
   };
 }
 
+/**
+ * Like Promise.all, but a failure waits for the rest: what still starts while the site is taken down writes into a directory that was
+ * removed already, and nobody stops it.
+ */
+async function allStarted<T extends readonly unknown[] | []>(starts: T): Promise<{ -readonly [P in keyof T]: Awaited<T[P]> }> {
+  await Promise.allSettled(starts);
+  return Promise.all(starts);
+}
+
 async function preferredInstallation(): Promise<PostgresInstallation> {
   const [first] = await findPostgresInstallations(process.env);
   if (first === undefined) throw new WalkbackError('POSTGRES_NOT_FOUND', 'No PostgreSQL server is on this machine.');
@@ -139,14 +155,15 @@ async function preferredInstallation(): Promise<PostgresInstallation> {
 
 interface SourcePlace {
   readonly directory: string;
+  readonly dataDirectory: string;
   readonly installation: PostgresInstallation;
   readonly settings: Readonly<Record<string, string>>;
   readonly pageChecksums: boolean;
 }
 
 /** A fresh cluster that writes nothing by itself, so that the story's second restore meets an idle source. */
-async function startSource({ directory, installation, settings, pageChecksums }: SourcePlace): Promise<DemoSite['source']> {
-  const dataDirectory = join(directory, 'shop');
+async function startSource(place: SourcePlace): Promise<DemoSite['source']> {
+  const { directory, dataDirectory, installation, settings, pageChecksums } = place;
   const initdb = [
     '-D',
     dataDirectory,

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { startDemoSite } from '../../../src/demo/demo-site.ts';
 import { markedProcesses } from '../../harness/processes.ts';
 import { temporaryDirectory } from '../../harness/temp.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
@@ -48,6 +49,8 @@ async function startDemo(args: readonly string[]) {
     },
   };
 }
+
+afterEach(() => vi.unstubAllEnvs());
 
 const nothing = { processes: [], files: [] };
 
@@ -104,6 +107,17 @@ describe('walkback demo', () => {
     },
     demoTimeoutMs,
   );
+});
+
+describe('startDemoSite', () => {
+  it('leaves no server and no directory when a part fails while others still start', async () => {
+    await using directory = await temporaryDirectory('site');
+    vi.stubEnv('TMPDIR', directory.path);
+    const refused = new Error('there is no Temporal today');
+    await expect(startDemoSite({ startTemporal: () => Promise.reject(refused) })).rejects.toBe(refused);
+    expect(markedProcesses({ variable: 'none', directory: directory.path }, new Set([process.pid]))).toEqual([]);
+    expect(await readdir(directory.path)).toEqual([]);
+  });
 });
 
 function assertRestoreShape(restore: DemoRestore): void {
