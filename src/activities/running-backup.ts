@@ -109,7 +109,6 @@ interface Beginning {
 
 async function uploadOptions(dependencies: HostDependencies, { job, cluster, session, signal }: Beginning) {
   const control = await readControlData(cluster.dataDirectory);
-  await using connection = await connectServer({ ...cluster.server, signal });
   const start = startOf(session);
   const common = {
     dataDirectory: cluster.dataDirectory,
@@ -121,8 +120,8 @@ async function uploadOptions(dependencies: HostDependencies, { job, cluster, ses
     manifestChecksum: dependencies.manifestChecksum,
     onDamage: dependencies.onDamagedPages,
     describeDamage: (damage: PageDamage, until: AbortSignal) => nameDamagedRelations({ ...cluster.server, signal: until }, damage),
-    expectedBytes: await readClusterBytes(connection),
-    source: await sourceRecordOf(cluster, signal),
+    estimateBytes: (until: AbortSignal) => estimateBytes(cluster, until),
+    describeSource: (until: AbortSignal) => sourceRecordOf(cluster, until),
     stop: () => session.stop(),
   };
   if (job.kind !== 'incremental') return { ...common, start, fullBecause: null };
@@ -138,9 +137,15 @@ async function uploadOptions(dependencies: HostDependencies, { job, cluster, ses
   async function changedSince({ origin }: IncrementalParent): Promise<{ readonly changed?: ChangedBlocks }> {
     const changed = new ChangedBlocks();
     const range = { timeline: session.timeline, fromLsn: formatLsn(origin.startLsn), toLsn: session.startLsn };
+    await using connection = await connectServer({ ...cluster.server, signal });
     const isComplete = await readWalSummaries(connection, range, (block) => changed.add(block));
     return isComplete && !changed.isTooLarge ? { changed } : {};
   }
+}
+
+async function estimateBytes({ server }: HostCluster, signal: AbortSignal): Promise<number> {
+  await using connection = await connectServer({ ...server, signal });
+  return await readClusterBytes(connection);
 }
 
 /** A backup is worth having without the record: then a restore checks its host against less. */

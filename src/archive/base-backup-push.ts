@@ -10,6 +10,7 @@ import { codecs, type Compression } from './compression.ts';
 import type { StoredObject } from './documents/manifest.ts';
 import type { ObjectCipher } from './encryption/cipher.ts';
 import { assertWritable } from './encryption.ts';
+import { allEnded } from './parallel.ts';
 import type { TablespaceSpec } from './documents/tablespace-spec.ts';
 import { isFullBackupName, isIncrementalBackupName } from './layout.ts';
 import type { ChangedBlocks } from './push/changed-blocks.ts';
@@ -81,10 +82,10 @@ export interface UploadBaseBackupOptions {
   readonly parent?: IncrementalParent;
   /** Pages that changed since the parent began, by the server's WAL summaries. Default: every changed file is read. */
   readonly changed?: ChangedBlocks;
-  /** Bytes that the data directory is believed to hold, for progress. */
-  readonly expectedBytes?: number;
-  /** What the source is like, for those who restore it. Default: nothing is recorded. */
-  readonly source?: SourceRecord | undefined;
+  /** Says how many bytes the data directory is believed to hold, for progress. */
+  readonly estimateBytes?: (signal: AbortSignal) => Promise<number>;
+  /** Says what the source is like, for those who restore it; asked while the parts are stored. Default: nothing is recorded. */
+  readonly describeSource?: (signal: AbortSignal) => Promise<SourceRecord | undefined>;
 }
 
 /** What changes from one run of an upload to the next. */
@@ -106,6 +107,8 @@ const defaultPartBytes = 128 * 1024 * 1024;
 const defaultConcurrency = 2;
 /** Members of one part: 16 MiB of files of one page. It bounds what is remembered of a part that is under way to some MB. */
 const partMembers = 2048;
+/** A walk takes some 30 µs for a file, during which nothing is read yet: 60 ms at most. */
+const lookAheadFiles = 2048;
 /** WAL-G reads increments with pages of this size unless it is told otherwise. */
 export const incrementalBlockBytes = 8192;
 
@@ -126,10 +129,13 @@ export class BaseBackupUpload {
   readonly #closing: ClosingObjects;
   readonly #parts: PartsUpload;
   readonly #swept = new Once<number>();
+  readonly #expected = new Once<void>();
   readonly #tablespaces = new Once<TablespaceSpec | null>();
   readonly #uploaded = new Once<UploadedParts>();
   readonly #damage = new Once<PageDamage>();
-  readonly #control = new Once<{ readonly content: Buffer; readonly object: StoredObject }>();
+  readonly #sourceStored = new Once<void>();
+  readonly #control = new Once<Buffer>();
+  readonly #controlStored = new Once<StoredObject>();
   readonly #stopped = new Once<BackupStop>();
   #dataCatalogBytes = 0;
 
@@ -138,9 +144,13 @@ export class BaseBackupUpload {
     const target = { backup: start.name, codec: codecs[options.compression], cipher: options.cipher, manifestChecksum };
     this.#options = options;
     this.#closing = new ClosingObjects(store, target);
-    const parts = packIntoParts(this.#files(), { partBytes, partMembers });
+    // An incremental backup has read a file when its size is known, and remembers much of it.
+    const parts = packIntoParts(this.#files(), {
+      partBytes,
+      partMembers,
+      lookAheadFiles: options.parent === undefined ? lookAheadFiles : 0,
+    });
     this.#parts = new PartsUpload(store, parts, { ...target, concurrency, pages: options.pages });
-    this.#parts.expect(options.expectedBytes ?? 0);
   }
 
   /**
@@ -164,22 +174,27 @@ export class BaseBackupUpload {
     const { signal } = run;
     assertWritable(this.#options.cipher);
     assertName(this.#options);
-    await this.#swept.get(() => sweepOrphans(store, start.name, { signal }));
-    const tablespaces = await this.#tablespaces.get(() => tablespacesOf(dataDirectory));
-    const uploaded = await this.#uploaded.get(() => this.#parts.run(run));
+    const [tablespaces] = await allEnded([
+      this.#tablespaces.get(() => tablespacesOf(dataDirectory)),
+      this.#swept.get(() => sweepOrphans(store, start.name, { signal })),
+      this.#parts.findFirst(),
+      this.#expected.get(async () => this.#parts.expect((await this.#options.estimateBytes?.(signal)) ?? 0)),
+    ]);
+    const [uploaded] = await allEnded([
+      this.#uploaded.get(() => this.#parts.run(run)),
+      this.#sourceStored.get(() => this.#storeSourceRecord(signal)),
+    ]);
     const parts = { ...uploaded, damage: await this.#damageOf(uploaded, signal) };
     if (this.#options.onDamage === 'fail' && parts.damage !== undefined) throw damagedPages(parts.damage);
     // After the data, so that a restore's pg_control is never older than a page it goes with.
-    const control = await this.#control.get(async () => {
-      const content = await readControlFile(dataDirectory, signal);
-      return { content, object: await this.#closing.uploadControl(content, signal) };
-    });
-    const stop = await this.#stopped.get(this.#options.stop);
-    const closing: Closing = { parts, control, start, stop };
+    const content = await this.#control.get(() => readControlFile(dataDirectory, signal));
+    const [object, stop] = await allEnded([
+      this.#controlStored.get(() => this.#closing.uploadControl(content, signal)),
+      this.#stopped.get(this.#options.stop),
+    ]);
+    const closing: Closing = { parts, control: { content, object }, start, stop };
     const objects = await this.#closing.upload(closing, signal);
-    const { source } = this.#options;
-    if (source !== undefined) await storeSourceRecord(store, start.name, { record: source, signal });
-    const labelBytes = control.content.length + stop.labelFile.length + stop.tablespaceMap.length;
+    const labelBytes = content.length + stop.labelFile.length + stop.tablespaceMap.length;
     const sizes = { uncompressedBytes: parts.contentBytes + labelBytes, objects };
     return {
       backup: describeBackup(this.#options, stop, { ...sizes, damage: parts.damage }),
@@ -189,6 +204,12 @@ export class BaseBackupUpload {
       damage: parts.damage ?? null,
       origin: originOf(this.#options.parent),
     };
+  }
+
+  async #storeSourceRecord(signal: AbortSignal): Promise<void> {
+    const { store, start, describeSource } = this.#options;
+    const record = await describeSource?.(signal);
+    if (record !== undefined) await storeSourceRecord(store, start.name, { record, signal });
   }
 
   async #damageOf({ damage }: UploadedParts, signal: AbortSignal): Promise<PageDamage | undefined> {

@@ -31,6 +31,12 @@ export async function forEachParallel<T>(
   if (firstError !== undefined) throw firstError.error;
 }
 
+/** Like Promise.all, but an error is thrown when all of them have ended, so that nothing runs on behind the caller's back. */
+export async function allEnded<T extends readonly unknown[] | []>(promises: T): Promise<{ -readonly [P in keyof T]: Awaited<T[P]> }> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
+}
+
 /** The results of the work, in the order of the items. */
 export async function mapParallel<T, R>(
   items: Iterable<T>,

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { stringify } from 'yaml';
+import { allEnded } from '../archive/parallel.ts';
 import { createWalkbackClient, type WalkbackClient } from '../client/walkback-client.ts';
 import { WalkbackError } from '../domain/errors.ts';
 import { searchAttributeTypes } from '../domain/search-attributes.ts';
@@ -93,7 +94,8 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
   const dataDirectory = join(directory, demoCluster);
   const restored: string[] = [];
   stack.defer(() => stopServers([dataDirectory, ...restored]));
-  const [temporal, s3, source] = await allStarted([
+  // What still starts while the site is taken down would write into a directory that was removed already, and nobody would stop it.
+  const [temporal, s3, source] = await allEnded([
     (options.startTemporal ?? startTemporal)().then((server) => stack.use(server)),
     (options.startS3 ?? startLocalS3)().then((server) => stack.use(server)),
     startSource({
@@ -117,7 +119,7 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
     processes.set(name, started);
     return started;
   };
-  const [worker, agent] = await allStarted([start('worker'), start('agent')]);
+  const [worker, agent] = await allEnded([start('worker'), start('agent')]);
   const client = stack.use(await createWalkbackClient({ address: temporal.address }));
   options.signal?.throwIfAborted();
   const owned = stack.move();
@@ -136,15 +138,6 @@ export async function startDemoSite(options: DemoSiteOptions = {}): Promise<Demo
     restored,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-/**
- * Like Promise.all, but a failure waits for the rest: what still starts while the site is taken down writes into a directory that was
- * removed already, and nobody stops it.
- */
-async function allStarted<T extends readonly unknown[] | []>(starts: T): Promise<{ -readonly [P in keyof T]: Awaited<T[P]> }> {
-  await Promise.allSettled(starts);
-  return Promise.all(starts);
 }
 
 async function preferredInstallation(): Promise<PostgresInstallation> {

@@ -106,13 +106,21 @@ describe('tar', () => {
 });
 
 describe('packIntoParts', () => {
-  it('keeps the order and all files, and exceeds a limit only for a single file', async () => {
-    const sizes = fc.array(fc.record({ sizeBytes: fc.nat(100) }), { maxLength: 60 });
+  const files = fc.array(fc.nat(100), { maxLength: 60 }).map((sizes) => sizes.map((sizeBytes, index) => ({ index, sizeBytes })));
+  const limits = fc.record({
+    partBytes: fc.integer({ min: 1, max: 150 }),
+    partMembers: fc.integer({ min: 1, max: 9 }),
+    lookAheadFiles: fc.nat(70),
+  });
+
+  it('loses no file, keeps the order of those that share parts, and exceeds a limit only for a single file', async () => {
     await fc.assert(
-      fc.asyncProperty(sizes, fc.integer({ min: 1, max: 150 }), fc.integer({ min: 1, max: 9 }), async (files, partBytes, partMembers) => {
-        const parts = [];
-        for await (const part of packIntoParts(files, { partBytes, partMembers })) parts.push(part);
-        expect(parts.flat()).toEqual(files);
+      fc.asyncProperty(files, limits, async (all, { partBytes, partMembers, lookAheadFiles }) => {
+        const parts = await partsOf(all, { partBytes, partMembers, lookAheadFiles });
+        const packed = parts.flat();
+        const isLarge = ({ sizeBytes }: { sizeBytes: number }): boolean => sizeBytes >= partBytes;
+        expect(packed.filter(isLarge)).toEqual(all.filter(isLarge));
+        expect(packed.filter((file) => !isLarge(file))).toEqual(all.filter((file) => !isLarge(file)));
         for (const part of parts) {
           expect(part.length).toBeLessThanOrEqual(partMembers);
           const contentBytes = part.reduce((total, { sizeBytes }) => total + sizeBytes, 0);
@@ -121,4 +129,36 @@ describe('packIntoParts', () => {
       }),
     );
   });
+
+  it('makes a part no smaller than it must be: the next file would exceed a limit', async () => {
+    await fc.assert(
+      fc.asyncProperty(files, limits, async (all, { partBytes, partMembers, lookAheadFiles }) => {
+        const parts = await partsOf(all, { partBytes, partMembers, lookAheadFiles });
+        const shared = parts.filter(([first]) => first !== undefined && first.sizeBytes < partBytes);
+        for (const [index, part] of shared.slice(0, -1).entries()) {
+          const contentBytes = [...part, ...(shared[index + 1] ?? []).slice(0, 1)].reduce((total, { sizeBytes }) => total + sizeBytes, 0);
+          expect(contentBytes > partBytes || part.length === partMembers).toBe(true);
+        }
+      }),
+    );
+  });
+
+  it('puts what fills a part before everything that the look-ahead sees, and looks no further', async () => {
+    const small = Array.from({ length: 10 }, (_, index) => ({ index, sizeBytes: 30 }));
+    const all = [...small, { index: 10, sizeBytes: 100 }];
+    const firstWith = async (lookAheadFiles: number) => {
+      const parts = await partsOf(all, { partBytes: 100, partMembers: 100, lookAheadFiles });
+      return parts.findIndex(([file]) => file?.index === 10);
+    };
+    expect([await firstWith(10), await firstWith(9), await firstWith(0)]).toEqual([0, 1, 3]);
+  });
 });
+
+async function partsOf(
+  files: readonly { readonly index: number; readonly sizeBytes: number }[],
+  limits: Parameters<typeof packIntoParts>[1],
+): Promise<(readonly { readonly index: number; readonly sizeBytes: number }[])[]> {
+  const parts = [];
+  for await (const part of packIntoParts(files, limits)) parts.push(part);
+  return parts;
+}

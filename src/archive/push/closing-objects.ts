@@ -20,6 +20,7 @@ import {
   withExtension,
 } from '../layout.ts';
 import type { ObjectCipher } from '../encryption/cipher.ts';
+import { allEnded } from '../parallel.ts';
 import { digestOf, type ManifestChecksum } from './file-digest.ts';
 import { uploadObject } from './object-upload.ts';
 import type { UploadedParts } from './part-upload.ts';
@@ -58,9 +59,11 @@ export class ClosingObjects {
   async upload(closing: Closing, signal: AbortSignal): Promise<readonly StoredObject[]> {
     const { parts, control } = closing;
     const { backup } = this.#target;
-    const label = await this.#uploadTar(backupLabelTarName, this.#labelTar(closing), signal);
+    const [label, documents] = await allEnded([
+      this.#uploadTar(backupLabelTarName, this.#labelTar(closing), signal),
+      this.#uploadFileList(closing, signal),
+    ]);
     const tars = [...parts.objects, control.object, label];
-    const documents = await this.#uploadFileList(closing, signal);
     const text = stringifyManifest(backup, [...tars, ...documents], parts.damage);
     await putDocument(this.#store, manifestKey(backup), { text, signal });
     return tars;

@@ -94,6 +94,11 @@ export class PartsUpload {
     this.#options = options;
   }
 
+  /** Walks until the first part is known. What keeps the walk from it is thrown by `run`. */
+  async findFirst(): Promise<void> {
+    if (this.#startedParts === 0) await this.#begin().catch(() => undefined);
+  }
+
   /** Uploads all that is not stored. Called again after a failure, it goes on. */
   async run({ signal, onProgress }: RunOptions): Promise<UploadedParts> {
     const { concurrency } = this.#options;
@@ -118,12 +123,17 @@ export class PartsUpload {
   /** The iterator itself is never closed: a failed run must not end the walk. */
   async *#pending(): AsyncGenerator<Part> {
     yield* this.#unfinished.values();
-    for (let next = await this.#next(); next.done !== true; next = await this.#next()) {
-      this.#startedParts += 1;
-      const part = { number: this.#startedParts, files: next.value };
-      this.#unfinished.set(part.number, part);
-      yield part;
-    }
+    for (let part = await this.#begin(); part !== undefined; part = await this.#begin()) yield part;
+  }
+
+  /** @returns undefined when the walk has ended */
+  async #begin(): Promise<Part | undefined> {
+    const next = await this.#next();
+    if (next.done === true) return undefined;
+    this.#startedParts += 1;
+    const part = { number: this.#startedParts, files: next.value };
+    this.#unfinished.set(part.number, part);
+    return part;
   }
 
   async #next(): Promise<IteratorResult<readonly TarFile[], unknown>> {
