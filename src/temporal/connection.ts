@@ -2,9 +2,10 @@
  * Temporal's address, namespace and credentials: from `@temporalio/envconfig`, so that the variables and the temporal.toml of Temporal's own
  * tools work here unchanged (https://docs.temporal.io/develop/environment-configuration).
  */
-import { Client, Connection } from '@temporalio/client';
+import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { messageOf, WalkbackError } from '../domain/errors.ts';
+import { endCallsAfterClose } from './calls-after-close.ts';
 
 /** Where Temporal is; absent values come from the environment and temporal.toml. */
 export interface TemporalSettings {
@@ -51,7 +52,8 @@ export async function connectTemporal(settings: TemporalSettings = {}): Promise<
   const { namespace, connectionOptions } = loadTemporalOptions(settings);
   const address = connectionOptions.address ?? 'localhost:7233';
   try {
-    const connection = await Connection.connect({ ...connectionOptions, connectTimeout: connectTimeoutMs });
+    const interceptors = [makeGrpcRetryInterceptor(defaultGrpcRetryOptions()), endCallsAfterClose];
+    const connection = await Connection.connect({ ...connectionOptions, interceptors, connectTimeout: connectTimeoutMs });
     return { client: new Client({ connection, namespace }), namespace, [Symbol.asyncDispose]: () => connection.close() };
   } catch (error) {
     throw new WalkbackError('TEMPORAL_UNREACHABLE', `Temporal does not answer at ${address}: ${messageOf(error)}.`, {
