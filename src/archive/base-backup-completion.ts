@@ -50,16 +50,27 @@ export async function completeBaseBackup(
   return backup;
 }
 
+/** How thoroughly a name is swept. */
+export interface SweepOptions {
+  readonly signal?: AbortSignal;
+  /**
+   * Trust the listing: for a name under which nothing was stored lately. To name what was never there costs a request, and in a bucket with versions a
+   * delete marker for each. Default: what a listing that lags does not show is removed too.
+   */
+  readonly onlyListed?: boolean;
+}
+
 /**
- * Removes everything that an interrupted backup of the name left behind, also what a listing that lags does not show. An object left in
- * tar_partitions would be restored as if it belonged to the next backup of the name.
+ * Removes everything that an interrupted backup of the name left behind. An object left in tar_partitions would be restored as if it belonged to the next
+ * backup of the name.
  * @returns how many of the removed objects were listed
  * @throws WalkbackError BACKUP_FAILED when the name has a sentinel: then it is a backup, and nothing is removed
  */
-export async function sweepOrphans(store: ObjectStore, name: string, options: { readonly signal?: AbortSignal } = {}): Promise<number> {
-  if ((await store.head(sentinelKey(name), options)) !== undefined) throw nameTaken(store, name);
+export async function sweepOrphans(store: ObjectStore, name: string, options: SweepOptions = {}): Promise<number> {
+  if ((await store.head(sentinelKey(name), signalOption(options.signal))) !== undefined) throw nameTaken(store, name);
   const listed: string[] = [];
   for await (const { key } of store.list(backupPrefix(name), signalOption(options.signal))) listed.push(key);
+  if (listed.length === 0 && options.onlyListed === true) return 0;
   const keys = [...new Set([...listed, ...possibleOrphans(name, listed), manifestKey(name), sourceRecordKey(name)])];
   for (let first = 0; first < keys.length; first += deleteBatchKeys) {
     options.signal?.throwIfAborted();

@@ -176,7 +176,8 @@ export class BaseBackupUpload {
     assertName(this.#options);
     const [tablespaces] = await allEnded([
       this.#tablespaces.get(() => tablespacesOf(dataDirectory)),
-      this.#swept.get(() => sweepOrphans(store, start.name, { signal })),
+      // What this host left lately is known by name (UnfinishedBackups), and was removed before.
+      this.#swept.get(() => sweepOrphans(store, start.name, { signal, onlyListed: true })),
       this.#parts.findFirst(),
       this.#expected.get(async () => this.#parts.expect((await this.#options.estimateBytes?.(signal)) ?? 0)),
     ]);

@@ -9,6 +9,7 @@ import { fetchBaseBackup } from '../../src/archive/base-backup-fetch.ts';
 import { BaseBackupUpload, uploadBaseBackup, type UploadBaseBackupOptions } from '../../src/archive/base-backup-push.ts';
 import { listBaseBackups, readBaseBackup } from '../../src/archive/catalog.ts';
 import type { Compression } from '../../src/archive/compression.ts';
+import { readSourceRecord } from '../../src/archive/source-records.ts';
 import { WalkbackError } from '../../src/domain/errors.ts';
 import type { ObjectStore } from '../../src/storage/object-store.ts';
 import {
@@ -21,6 +22,7 @@ import {
   start,
   stopped,
 } from './support/data-directory.ts';
+import { sourceRecord } from '../domain/support/source-record.ts';
 import { keysOf, storeIn, temporaryDirectory, watched } from './support/temporary.ts';
 
 const partsPrefix = `basebackups_005/${start.name}/tar_partitions/`;
@@ -224,6 +226,28 @@ describe('a base backup', () => {
     await fetchBaseBackup(options);
     const [contents, original] = [await contentsOf(options.into), await contentsOf(source)];
     for (const name of Object.keys(keptFiles)) expect(contents[name]).toBe(original[name]);
+  });
+
+  it('uploadBaseBackup asks once more what the source is like when that failed, and stores no part again for it', async () => {
+    await using directory = await temporaryDirectory();
+    const source = join(directory.path, 'source');
+    await makeDataDirectory(source);
+    const { store } = await storeIn(directory.path);
+    const uploads: string[] = [];
+    const watching = watched(store, (operation, key) => operation === 'upload' && uploads.push(key));
+    let isAway = true;
+    const describeSource = async () => {
+      if (isAway) throw new WalkbackError('POSTGRES_UNREACHABLE', 'The server is away.');
+      return sourceRecord;
+    };
+    const upload = new BaseBackupUpload({ ...uploadOptions(watching, source), describeSource });
+    await expect(upload.run()).rejects.toMatchObject({ code: 'POSTGRES_UNREACHABLE' });
+    const parts = uploads.splice(0);
+    isAway = false;
+    await upload.run();
+    expect(parts).toContain(`${partsPrefix}part_001.tar.zst`);
+    expect(uploads.filter((key) => parts.includes(key))).toEqual([]);
+    expect(await readSourceRecord(store, start.name)).toEqual(sourceRecord);
   });
 
   it('uploadBaseBackup never takes a walk that failed for one that ended', async () => {

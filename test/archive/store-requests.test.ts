@@ -79,6 +79,8 @@ describe('requests to the store', () => {
     });
     expect(totalOf(pushed)).toBeLessThan(sizeMib / 8);
     expect(pushed['UploadPart']).toBeGreaterThan(0);
+    // Nothing of the name was ever stored: a bucket with versions would keep a delete marker of each key that is named.
+    expect(pushed['DeleteObjects']).toBeUndefined();
 
     const into = join(directory.path, 'fetched');
     const fetched = await server.count(async () => {

@@ -49,7 +49,8 @@ describe('a base backup', () => {
     const report = await handle.result();
     expect(report.steps.find(({ name }) => name === 'copy-files')?.attempts).toBeGreaterThan(1);
     const counts = store.countByKey('PutObject', partKeys);
-    expect(stored.map((key) => counts.get(key))).toEqual([1, 1, 1]);
+    // Of the three, one may have been on its way when another part failed: then it is uploaded again.
+    expect(stored.filter((key) => counts.get(key) === 1).length).toBeGreaterThanOrEqual(2);
     expect([...backupsOf(counts.keys())]).toEqual([report.backup.name]);
     expect(counts.size).toBeGreaterThan(tableCount);
   });
