@@ -8,15 +8,16 @@ import { messageOf } from '../domain/errors.ts';
 type Interceptor = NonNullable<ConnectionOptions['interceptors']>[number];
 type Call = ReturnType<Interceptor>;
 
-/** gRPC's status CANCELLED: the only one that nobody takes for a reason to try again. */
+/** gRPC's status CANCELLED, after which nobody tries again. */
 const cancelledCode = 1;
 
-/** Ends a call that can no longer be made as one that the server refused. Belongs behind what tries again. */
+/** Ends a call that cannot be made as one that the server refused. Belongs behind what tries again. */
 export const endCallsAfterClose: Interceptor = (options, nextCall) => {
   try {
     return nextCall(options) as Call;
   } catch (error) {
-    return endedCall(`UNAVAILABLE: the client was closed (${messageOf(error)})`);
+    // The word by which clientError tells that Temporal cannot be reached.
+    return endedCall(`UNAVAILABLE: the call could not be made (${messageOf(error)})`);
   }
 };
 

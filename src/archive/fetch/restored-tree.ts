@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { syncFileAtOnce } from '../../files/durable-file.ts';
 import { threadPoolSize } from '../../files/thread-pool.ts';
+import { allEnded } from '../parallel.ts';
 import type { MemberSink } from '../tar-reader.ts';
 import { IncrementSink } from './increment.ts';
 
@@ -151,6 +152,5 @@ async function syncAll(paths: ReadonlySet<string>): Promise<void> {
   const syncNext = async (): Promise<void> => {
     for (const path of waiting) await syncFileAtOnce(path);
   };
-  const outcomes = await Promise.allSettled(Array.from({ length: syncConcurrency }, syncNext));
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  await allEnded(Array.from({ length: syncConcurrency }, syncNext));
 }
