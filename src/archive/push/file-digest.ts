@@ -2,20 +2,24 @@
 import { createHash, type Hash } from 'node:crypto';
 import { crc32c } from '@node-rs/crc32';
 import { crcText } from '../documents/backup-manifest.ts';
+import type { PageMemory } from './page-memory.ts';
 
 /** How files are described in backup_manifest. */
 export type ManifestChecksum = 'crc32c' | 'sha256';
 
 export class FileDigest {
   readonly #hash: Hash | undefined;
+  readonly #crc32c: (bytes: Buffer, before: number) => number;
   #crc = 0;
 
-  constructor(algorithm: ManifestChecksum) {
+  /** @param memory where all the bytes lie. Default: anywhere, which is slower */
+  constructor(algorithm: ManifestChecksum, memory?: PageMemory) {
+    this.#crc32c = memory === undefined ? crc32c : (bytes, before) => memory.crc32c(bytes, before);
     this.#hash = algorithm === 'sha256' ? createHash('sha256') : undefined;
   }
 
   update(bytes: Buffer): void {
-    if (this.#hash === undefined) this.#crc = crc32c(bytes, this.#crc);
+    if (this.#hash === undefined) this.#crc = this.#crc32c(bytes, this.#crc);
     else this.#hash.update(bytes);
   }
 

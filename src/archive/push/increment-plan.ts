@@ -136,7 +136,7 @@ class Scan {
   constructor(file: WalkedFile, options: ScanOptions) {
     this.#file = file;
     this.#options = options;
-    this.#digest = new FileDigest(options.manifestChecksum);
+    this.#digest = new FileDigest(options.manifestChecksum, options.memory);
   }
 
   /** @returns undefined when the file has vanished, or holds something that is no page */

@@ -1,11 +1,18 @@
 /**
- * Memory that files are read into on their way into a tar, in which page-checksum.wat finds them: nothing is copied for it. Its size never changes, so
- * that buffers into it stay valid.
+ * Memory that files are read into on their way into a tar, in which page-checksum.wat and crc32c.wat find them: nothing is copied for it. Its size never
+ * changes, so that buffers into it stay valid.
  */
+import { crc32c } from '@node-rs/crc32';
+import { crc32cModule } from './crc32c-module.ts';
 import { pageChecksumModule } from './page-checksum-module.ts';
 
 const wasmPageBytes = 64 * 1024;
-const module = new WebAssembly.Module(Buffer.from(pageChecksumModule, 'base64'));
+/** What crc32c.wat works in, behind all else. */
+const foldingRoomBytes = 76_160;
+/** Below, the library alone is as fast: folding leaves 5 KiB to it. */
+const foldedMinimumBytes = 32 * 1024;
+const pageChecksums = new WebAssembly.Module(Buffer.from(pageChecksumModule, 'base64'));
+const folding = new WebAssembly.Module(Buffer.from(crc32cModule, 'base64'));
 
 /** What page-checksum.wat exports. */
 interface PageChecksum {
@@ -13,17 +20,26 @@ interface PageChecksum {
   readonly goodPages: (page: number, count: number, pageBytes: number, block: number) => number;
 }
 
-/** Buffers, and the checksums of PostgreSQL's pages in them. */
+/** What crc32c.wat exports. */
+interface Folding {
+  readonly fold: (from: number, sizeBytes: number, room: number, state: number) => number;
+}
+
+/** Buffers, the checksums of PostgreSQL's pages in them, and CRC-32C of what they hold. */
 export class PageMemory {
   readonly #memory: WebAssembly.Memory<SharedArrayBuffer>;
-  readonly #functions: PageChecksum;
+  readonly #pages: PageChecksum;
+  readonly #folding: Folding;
+  readonly #foldingRoom: Buffer;
 
   /** @param sizeBytes rounded up to whole 64 KiB */
   constructor(sizeBytes: number) {
-    const pageCount = Math.ceil(sizeBytes / wasmPageBytes);
+    const foldingOffsetBytes = Math.ceil(sizeBytes / wasmPageBytes) * wasmPageBytes;
+    const pageCount = Math.ceil((foldingOffsetBytes + foldingRoomBytes) / wasmPageBytes);
     this.#memory = new WebAssembly.Memory({ initial: pageCount, maximum: pageCount, shared: true });
-    const { exports } = new WebAssembly.Instance(module, { walkback: { memory: this.#memory } });
-    this.#functions = exports as unknown as PageChecksum;
+    this.#pages = this.#exportsOf(pageChecksums) as unknown as PageChecksum;
+    this.#folding = this.#exportsOf(folding) as unknown as Folding;
+    this.#foldingRoom = this.buffer(foldingOffsetBytes, foldingRoomBytes);
   }
 
   /** A part of the memory. */
@@ -37,11 +53,27 @@ export class PageMemory {
    * @param block number of the first page in its relation
    */
   goodPages(pages: Buffer, { pageBytes, block }: { readonly pageBytes: number; readonly block: number }): number {
-    return this.#functions.goodPages(pages.byteOffset, pages.length / pageBytes, pageBytes, block);
+    return this.#pages.goodPages(pages.byteOffset, pages.length / pageBytes, pageBytes, block);
   }
 
   /** The checksum that a page of this memory should carry as that block of its relation. */
   checksum(page: Buffer, block: number): number {
-    return this.#functions.checksum(page.byteOffset, page.length, block);
+    return this.#pages.checksum(page.byteOffset, page.length, block);
+  }
+
+  /**
+   * CRC-32C, three times as fast as the library where there is much to do.
+   * @param bytes a part of this memory
+   * @param before the checksum of what comes before them; 0 when nothing does
+   */
+  crc32c(bytes: Buffer, before: number): number {
+    if (bytes.length < foldedMinimumBytes) return crc32c(bytes, before);
+    const leftBytes = this.#folding.fold(bytes.byteOffset, bytes.length, this.#foldingRoom.byteOffset, ~before);
+    // The complement of the register's state is what the library goes on from.
+    return crc32c(this.#foldingRoom.subarray(0, leftBytes), 0xffff_ffff);
+  }
+
+  #exportsOf(module: WebAssembly.Module): WebAssembly.Instance['exports'] {
+    return new WebAssembly.Instance(module, { walkback: { memory: this.#memory } }).exports;
   }
 }

@@ -194,7 +194,7 @@ class ContentChecks {
     this.#pageFile = file.type === 'file' && pages?.hasChecksums === true ? pageFileOf(file.memberName, pages) : undefined;
     this.#blockBytes = pages?.blockBytes ?? 1;
     this.#damaged = new BlockCollector(file.increment?.known?.damagedBlocks);
-    this.#digest = file.type === 'directory' || file.increment !== undefined ? undefined : new FileDigest(manifestChecksum);
+    this.#digest = file.type === 'directory' || file.increment !== undefined ? undefined : new FileDigest(manifestChecksum, ring.memory);
   }
 
   /** What must not be cut. */
