@@ -1,4 +1,7 @@
-/** Plain files: `cp` to and from a directory on the same disk. The floor, not a backup: nothing is verified, compressed or flushed. */
+/**
+ * Plain files: `cp` to and from a directory on the same disk. The floor, not a backup: nothing is verified or compressed. A base backup that is fetched is
+ * flushed, as everybody's is: what its disk takes for that, nobody can be faster than.
+ */
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startBackupSession } from '../../src/postgres/backup-session.ts';
@@ -45,10 +48,8 @@ class CopiedFiles implements LocalFiles {
     await using session = await startBackupSession({ ...source.server }, { label: 'bench local files', fast: true });
     await mkdir(this.baseDirectory, { mode: 0o700 });
     const entries = (await readdir(source.dataDirectory)).filter((name) => !leftOut.includes(name) && name !== 'postmaster.pid');
-    const measurement = await this.#copy(
-      entries.map((name) => join(source.dataDirectory, name)),
-      this.baseDirectory,
-    );
+    const paths = entries.map((name) => join(source.dataDirectory, name));
+    const measurement = await measureCommand('cp', ['-a', ...paths, this.baseDirectory], this.#surroundings);
     const stopped = await session.stop();
     for (const name of leftOut) await mkdir(join(this.baseDirectory, name), { mode: 0o700 });
     await writeFile(join(this.baseDirectory, 'backup_label'), stopped.labelFile);
@@ -56,7 +57,7 @@ class CopiedFiles implements LocalFiles {
   }
 
   fetchBaseBackup(into: string): Promise<Measurement> {
-    return this.#copy([this.baseDirectory], into);
+    return measureCommand('sh', ['-c', 'cp -a "$1" "$2" && sync -f "$2"', 'sh', this.baseDirectory, into], this.#surroundings);
   }
 
   get archiveCommand(): string {
@@ -81,8 +82,8 @@ class CopiedFiles implements LocalFiles {
     return await restoreByScript(this.#site, restore, { fetch: `cp -a "${this.baseDirectory}" "$DIR"`, restoreCommand });
   }
 
-  #copy(from: readonly string[], to: string): Promise<Measurement> {
-    return measureCommand('cp', ['-a', ...from, to], { env: baseEnvironment(), cwd: this.#site.peersDirectory });
+  get #surroundings(): { readonly env: Record<string, string>; readonly cwd: string } {
+    return { env: baseEnvironment(), cwd: this.#site.peersDirectory };
   }
 }
 
