@@ -58,8 +58,7 @@ export class PartBuffers {
     this.#takenCount -= 1;
     if (this.#free.length < keptBuffers) this.#free.push(buffer);
     else freeMemory(buffer);
-    this.#idleTimer ??= setTimeout(() => this.#free.splice(0).forEach(freeMemory), this.#idleMs).unref();
-    this.#idleTimer.refresh();
+    this.#freeWhenIdle();
   }
 
   /** Gives up a buffer that a failed request may hold yet: it is used for nothing again. */
@@ -67,9 +66,20 @@ export class PartBuffers {
     const next = this.#waiting.shift();
     if (next === undefined) this.#takenCount -= 1;
     else next(this.#kept());
+    this.#freeWhenIdle();
   }
 
+  #freeWhenIdle(): void {
+    this.#idleTimer ??= setTimeout(() => this.#free.splice(0).forEach(freeMemory), this.#idleMs).unref();
+    this.#idleTimer.refresh();
+  }
+
+  /** The first one brings the others that will be kept: made one by one, several of them would each have the garbage collector go through all memory. */
   #kept(): Buffer {
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#sizeBytes);
+    const kept = this.#free.pop();
+    if (kept !== undefined) return kept;
+    const others = this.#takenCount === 1 ? Math.min(keptBuffers, this.#maximumCount) - 1 : 0;
+    for (let count = 0; count < others; count += 1) this.#free.push(Buffer.allocUnsafeSlow(this.#sizeBytes));
+    return Buffer.allocUnsafeSlow(this.#sizeBytes);
   }
 }

@@ -24,6 +24,21 @@ describe('PartBuffers', () => {
     expect(await buffers.take()).toHaveLength(sizeBytes);
   });
 
+  it('makes those that it keeps together, so that the garbage collector runs once for all of them', async () => {
+    const buffers = new PartBuffers(sizeBytes);
+    await buffers.take();
+    expect(buffers.keptCount).toBe(5);
+    await takeAll(buffers, 6);
+    expect(buffers.keptCount).toBe(0);
+  });
+
+  it('frees what was made for others when the only upload failed', async () => {
+    const buffers = new PartBuffers(sizeBytes, 1);
+    await buffers.take();
+    buffers.drop();
+    await vi.waitFor(() => expect(buffers.keptCount).toBe(0));
+  });
+
   it('has 128 MiB out at a time: who comes then gets the next one that comes back, in turn', async () => {
     const buffers = new PartBuffers(16 * 1024 * 1024);
     const taken = await takeAll(buffers, 8);
