@@ -6,7 +6,12 @@ import { basename } from 'node:path';
 import wabt from 'wabt';
 
 /** All of them, from the project's root. */
-const texts = ['src/archive/push/page-checksum.wat', 'src/archive/push/crc32c.wat', 'src/archive/compression/lz4.wat', 'src/storage/crc64-nvme.wat'];
+const texts = [
+  'src/archive/push/page-checksum.wat',
+  'src/archive/push/crc32c.wat',
+  'src/archive/compression/lz4.wat',
+  'src/storage/crc64-nvme.wat',
+];
 
 /** A module's file, and what it must hold. */
 interface WasmModule {
