@@ -4,11 +4,12 @@ import { pushBaseBackup } from './figures/base-backups.ts';
 import { figures } from './figures/catalog.ts';
 import type { Stage, StageWithWal } from './figures/figure.ts';
 import { archiveSegments } from './figures/wal-push.ts';
-import type { Measurement } from './measure/measure.ts';
+import { type Measurement, runCommand } from './measure/measure.ts';
 import type { BenchOptions } from './options.ts';
 import { labelOf, type Peer } from './peers/peer.ts';
 import { type FigureResult, resultOf } from './results.ts';
 import type { BenchSite } from './site/bench-site.ts';
+import { baseEnvironment } from './site/s3.ts';
 
 /** What the runs need. */
 export interface RunContext {
@@ -57,12 +58,18 @@ async function inTurn(
   for (let run = 1; run <= options.runs; run += 1) {
     for (const [peer, measurements] of measured) {
       signal.throwIfAborted();
+      await flushDisks();
       const measurement = await measure(peer);
       measurements.push(measurement);
       say(`${figure.name} run ${run}/${options.runs}  ${labelOf(peer).padEnd(18)} ${describe(measurement)}`);
     }
   }
   return { figure, results: [...measured].map(([peer, measurements]) => resultOf(peer, measurements)) };
+}
+
+/** What the one before has left to be written, the next one would wait for. */
+async function flushDisks(): Promise<void> {
+  await runCommand('sync', [], { env: baseEnvironment(), cwd: '/' });
 }
 
 function describe({ seconds, cpuSeconds, peakBytes }: Measurement): string {
