@@ -71,9 +71,20 @@ function threadWithRoom(): PackingThread | undefined {
   const [leastBusy] = threads.toSorted((one, other) => one.jobCount - other.jobCount);
   if (leastBusy?.jobCount === 0 || threads.length >= packingThreadsMaximum)
     return leastBusy !== undefined && leastBusy.jobCount < jobsPerThread ? leastBusy.taken() : undefined;
-  const started = new PackingThread();
-  threads.push(started);
-  return started.taken();
+  return started().taken();
+}
+
+/**
+ * Starts the threads, unless they are there: they load while something else is waited for. When nothing comes to be packed they end by themselves.
+ */
+export function readyPackingThreads(): void {
+  while (threads.length < packingThreadsMaximum) started().taken().letGo();
+}
+
+function started(): PackingThread {
+  const thread = new PackingThread();
+  threads.push(thread);
+  return thread;
 }
 
 async function nextThread(): Promise<PackingThread> {

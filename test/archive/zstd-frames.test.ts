@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import { constants, createZstdCompress, zstdCompressSync } from 'node:zlib';
 import * as fc from 'fast-check';
@@ -8,7 +9,7 @@ import { openZstdContext } from '../../src/archive/compression/zstd-context.ts';
 import { FrameWalk } from '../../src/archive/compression/zstd-frame-walk.ts';
 import { FramePacker, frameParameters, wholeMaximumBytes } from '../../src/archive/compression/zstd-frame.ts';
 import { zstd } from '../../src/archive/compression/zstd.ts';
-import { packingThreadsMaximum } from '../../src/archive/packing-threads.ts';
+import { packingThreadsMaximum, readyPackingThreads } from '../../src/archive/packing-threads.ts';
 import { patternBytes } from './support/data-directory.ts';
 import { collected, cut } from './support/pieces.ts';
 
@@ -100,6 +101,16 @@ describe('frames that threads pack', () => {
     await Promise.all(packingThreads.map(async (worker) => worker.terminate()));
     const stored = await Promise.all(Array.from({ length: packingThreadsMaximum + 1 }, async () => framed(text)));
     for (const frame of stored) expect((await collected(zstd.decompress([frame]))).equals(text)).toBe(true);
+  });
+
+  it('come from the threads that were started for them before', async () => {
+    await Promise.all(packingThreads.splice(0).map(async (worker) => worker.terminate()));
+    readyPackingThreads();
+    readyPackingThreads();
+    await setImmediate();
+    expect(packingThreads).toHaveLength(packingThreadsMaximum);
+    await Promise.all(Array.from({ length: 3 * packingThreadsMaximum }, async () => framed(text)));
+    expect(packingThreads).toHaveLength(packingThreadsMaximum);
   });
 
   it('are one for each chunk', async () => {
