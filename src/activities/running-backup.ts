@@ -1,6 +1,7 @@
 /** A base backup that runs on the server: its session, and how much of it is stored. It may outlive the attempt of the activity that began it. */
 import { hostname } from 'node:os';
 import { type BackupStart, BaseBackupUpload, incrementalBlockBytes } from '../archive/base-backup-push.ts';
+import { readyPackingThreads } from '../archive/packing-threads.ts';
 import { ChangedBlocks } from '../archive/push/changed-blocks.ts';
 import { chooseParent, type IncrementalParent } from '../archive/push/parent-backup.ts';
 import type { PushProgress } from '../archive/push/part-upload.ts';
@@ -48,6 +49,7 @@ export class RunningBackup implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<RunningBackup> {
     const cluster = dependencies.clusterOf(job.cluster);
+    if (dependencies.compression === 'zstd') readyPackingThreads();
     const session = await beginSession(cluster, signal);
     try {
       const store = dependencies.openStore(job.archiveUrl);
@@ -80,9 +82,10 @@ export class RunningBackup implements AsyncDisposable {
     return this.#session.isAlive();
   }
 
-  /** Ends the session; a backup that is not stopped is abandoned. */
+  /** Ends the session; a backup that is not stopped is abandoned, and so is what is not complete in the store. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#session.close();
+    await this.#upload.abandon();
   }
 }
 

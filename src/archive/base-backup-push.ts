@@ -21,7 +21,7 @@ import { planIncrements } from './push/increment-plan.ts';
 import { Once } from './push/once.ts';
 import type { PageFormat } from './push/page-file.ts';
 import type { IncrementalParent } from './push/parent-backup.ts';
-import { type PushProgress, type UploadedParts, PartsUpload } from './push/part-upload.ts';
+import { type PushProgress, type SentParts, PartsUpload } from './push/part-upload.ts';
 import { ClosingObjects, type Closing } from './push/closing-objects.ts';
 import type { PackedFile, TarFile } from './push/tar-stream.ts';
 import type { DeltaOrigin } from './sentinel.ts';
@@ -62,7 +62,7 @@ export interface UploadBaseBackupOptions {
   /** Default: not encrypted. */
   readonly cipher?: ObjectCipher | undefined;
   readonly start: BackupStart;
-  /** Ends the backup; called once, when all data is stored. */
+  /** Ends the backup; called once, when the store has all data. Its objects need not be complete: for that nothing is read. */
   readonly stop: () => Promise<BackupStop>;
   /** Uncompressed content of a part; a larger file gets a part of its own. Default 128 MiB. */
   readonly partBytes?: number;
@@ -117,12 +117,17 @@ export const incrementalBlockBytes = 8192;
  * @throws WalkbackError as BaseBackupUpload.run
  */
 export async function uploadBaseBackup(options: UploadBaseBackupOptions): Promise<UploadedBaseBackup> {
-  return await new BaseBackupUpload(options).run(options);
+  const upload = new BaseBackupUpload(options);
+  try {
+    return await upload.run(options);
+  } finally {
+    await upload.abandon();
+  }
 }
 
 /**
  * The upload of a base backup. When a run fails because the store does, the next run goes on with what is not stored yet, as long as the backup session
- * lives: the caller holds both.
+ * lives: the caller holds both, and abandons the upload that no run comes for any more.
  */
 export class BaseBackupUpload {
   readonly #options: UploadBaseBackupOptions;
@@ -131,7 +136,7 @@ export class BaseBackupUpload {
   readonly #swept = new Once<number>();
   readonly #expected = new Once<void>();
   readonly #tablespaces = new Once<TablespaceSpec | null>();
-  readonly #uploaded = new Once<UploadedParts>();
+  readonly #sent = new Once<SentParts>();
   readonly #damage = new Once<PageDamage>();
   readonly #sourceStored = new Once<void>();
   readonly #control = new Once<Buffer>();
@@ -169,6 +174,11 @@ export class BaseBackupUpload {
     }
   }
 
+  /** Removes from the store what no run will complete. Safe after a run that ended well. */
+  async abandon(): Promise<void> {
+    await this.#parts.abandon();
+  }
+
   async #run(run: { readonly signal: AbortSignal; readonly onProgress: RunOptions['onProgress'] }): Promise<UploadedBaseBackup> {
     const { store, dataDirectory, start } = this.#options;
     const { signal } = run;
@@ -181,21 +191,14 @@ export class BaseBackupUpload {
       this.#parts.findFirst(),
       this.#expected.get(async () => this.#parts.expect((await this.#options.estimateBytes?.(signal)) ?? 0)),
     ]);
-    const [uploaded] = await allEnded([
-      this.#uploaded.get(() => this.#parts.run(run)),
+    const [sent] = await allEnded([
+      this.#sent.get(() => this.#parts.send(run)),
       this.#sourceStored.get(() => this.#storeSourceRecord(signal)),
     ]);
-    const parts = { ...uploaded, damage: await this.#damageOf(uploaded, signal) };
+    const parts = { ...sent, damage: await this.#damageOf(sent, signal) };
     if (this.#options.onDamage === 'fail' && parts.damage !== undefined) throw damagedPages(parts.damage);
-    // After the data, so that a restore's pg_control is never older than a page it goes with.
-    const content = await this.#control.get(() => readControlFile(dataDirectory, signal));
-    const [object, stop] = await allEnded([
-      this.#controlStored.get(() => this.#closing.uploadControl(content, signal)),
-      this.#stopped.get(this.#options.stop),
-    ]);
-    const closing: Closing = { parts, control: { content, object }, start, stop };
-    const objects = await this.#closing.upload(closing, signal);
-    const labelBytes = content.length + stop.labelFile.length + stop.tablespaceMap.length;
+    const [{ control, stop, objects }] = await allEnded([this.#close(parts, signal), this.#parts.complete(signal)]);
+    const labelBytes = control.content.length + stop.labelFile.length + stop.tablespaceMap.length;
     const sizes = { uncompressedBytes: parts.contentBytes + labelBytes, objects };
     return {
       backup: describeBackup(this.#options, stop, { ...sizes, damage: parts.damage }),
@@ -207,13 +210,26 @@ export class BaseBackupUpload {
     };
   }
 
+  /** Ends the backup on the server, and stores what is known only then. */
+  async #close(parts: SentParts, signal: AbortSignal): Promise<Closing & { readonly objects: readonly StoredObject[] }> {
+    const { dataDirectory, start } = this.#options;
+    // After the data, so that a restore's pg_control is never older than a page it goes with.
+    const content = await this.#control.get(() => readControlFile(dataDirectory, signal));
+    const [object, stop] = await allEnded([
+      this.#controlStored.get(() => this.#closing.uploadControl(content, signal)),
+      this.#stopped.get(this.#options.stop),
+    ]);
+    const closing: Closing = { parts, control: { content, object }, start, stop };
+    return { ...closing, objects: await this.#closing.upload(closing, signal) };
+  }
+
   async #storeSourceRecord(signal: AbortSignal): Promise<void> {
     const { store, start, describeSource } = this.#options;
     const record = await describeSource?.(signal);
     if (record !== undefined) await storeSourceRecord(store, start.name, { record, signal });
   }
 
-  async #damageOf({ damage }: UploadedParts, signal: AbortSignal): Promise<PageDamage | undefined> {
+  async #damageOf({ damage }: SentParts, signal: AbortSignal): Promise<PageDamage | undefined> {
     const describe = this.#options.describeDamage;
     return damage === undefined || describe === undefined ? damage : await this.#damage.get(() => describe(damage, signal));
   }

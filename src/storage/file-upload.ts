@@ -34,8 +34,12 @@ export class FileUpload implements ObjectUpload {
     await this.#guarded(() => this.#handle.writeFile(bytes));
   }
 
-  async complete(): Promise<ObjectInfo> {
-    const info = await this.place({ exclusive: false });
+  async flush(): Promise<void> {
+    await this.#guarded(() => this.#handle.sync());
+  }
+
+  async complete(signal?: AbortSignal): Promise<ObjectInfo> {
+    const info = await this.#guarded(() => this.#place(false), signal);
     if (info === 'exists') throw new WalkbackError('INTERNAL', `${this.#options.url}: an unconditional write was refused.`);
     return info;
   }
@@ -67,8 +71,8 @@ export class FileUpload implements ObjectUpload {
     return { key, sizeBytes: Number(stats.size), etag, lastModified: stats.mtime, metadata: metadata ?? {} };
   }
 
-  async #guarded<T>(work: () => Promise<T>): Promise<T> {
-    throwIfCancelled('Writing', this.#options.url, this.#options.signal);
+  async #guarded<T>(work: () => Promise<T>, signal: AbortSignal | undefined = this.#options.signal): Promise<T> {
+    throwIfCancelled('Writing', this.#options.url, signal);
     if (this.#state !== 'open') throw new WalkbackError('INTERNAL', `The upload of ${this.#options.url} is over.`);
     try {
       return await work();

@@ -25,12 +25,17 @@ export interface PutOptions {
   readonly signal?: AbortSignal;
 }
 
-/** An object being written in pieces. Nothing is visible under the key before `complete` has resolved. */
+/** An object being written in pieces. Nothing is visible under the key before `flush` or `complete` was called. */
 export interface ObjectUpload {
   /** Takes the next bytes; resolves when the upload can take more, so that memory stays bounded. The caller must not touch the buffer afterwards. */
   write(bytes: Uint8Array): Promise<void>;
-  /** Makes the object visible and durable. */
-  complete(): Promise<ObjectInfo>;
+  /** Waits until the store has all bytes. From then on `complete` can be called again when it has failed; an object of one request may be visible already. */
+  flush(): Promise<void>;
+  /**
+   * Makes the object visible and durable. After `flush`, a signal takes the place of the one that the upload was opened with.
+   * @throws WalkbackError INTERNAL when the store has lost the upload, and nothing but writing anew helps
+   */
+  complete(signal?: AbortSignal): Promise<ObjectInfo>;
   /** Gives up and leaves nothing behind. Safe after a failed write or complete. */
   abort(): Promise<void>;
 }

@@ -76,7 +76,7 @@ export class S3ObjectStore implements ObjectStore {
           throw new WalkbackError('INTERNAL', `${this.#connection.url(objectKey)}: an unconditional write was refused.`);
         return info;
       },
-      head: () => this.head(key, options),
+      head: (signal) => this.head(key, { signal }),
     });
   }
 

@@ -29,7 +29,7 @@ export interface S3UploadOptions {
   /** Writes the object in one request: taken when it never filled its first part. */
   readonly putWhole: (bytes: Buffer) => Promise<ObjectInfo>;
   /** What the store has under the key now. */
-  readonly head: () => Promise<ObjectInfo | undefined>;
+  readonly head: (signal: AbortSignal) => Promise<ObjectInfo | undefined>;
 }
 
 /** One multipart upload. Holds uploadConcurrency + 1 buffers of partBytes at most, and all uploads of a store together a bounded number (PartBuffers). */
@@ -69,17 +69,22 @@ export class S3Upload implements ObjectUpload {
     }
   }
 
-  async complete(): Promise<ObjectInfo> {
+  async flush(): Promise<void> {
     this.#throwIfFailed();
+    if (this.#completed !== undefined) return;
     if (this.#parts.length === 0 && this.#uploadId === undefined) {
       this.#completed = await this.#options.putWhole(this.#buffer?.subarray(0, this.#filledBytes) ?? Buffer.alloc(0));
       this.#giveBack();
-      return this.#completed;
+      return;
     }
     if (this.#buffer !== undefined) await this.#sendPart(this.#buffer);
     while (this.#inFlight.size > 0) await Promise.race(this.#inFlight);
     this.#throwIfFailed();
-    this.#completed = await this.#completeMultipart();
+  }
+
+  async complete(signal?: AbortSignal): Promise<ObjectInfo> {
+    await this.flush();
+    this.#completed ??= await this.#completeMultipart(signal === undefined ? this.#signal : AbortSignal.any([signal, this.#stop.signal]));
     return this.#completed;
   }
 
@@ -184,36 +189,44 @@ export class S3Upload implements ObjectUpload {
     }
   }
 
-  async #completeMultipart(): Promise<ObjectInfo> {
+  async #completeMultipart(signal: AbortSignal): Promise<ObjectInfo> {
     const command = new CompleteMultipartUploadCommand({
       ...this.#target,
       UploadId: this.#uploadId,
       MultipartUpload: { Parts: this.#parts },
     });
     try {
-      const answer = await this.#connection.run(this.#request('CompleteMultipartUpload'), (sendOptions) =>
+      const answer = await this.#connection.run(this.#request('CompleteMultipartUpload', signal), (sendOptions) =>
         this.#connection.client.send(command, sendOptions),
       );
       return this.#options.toInfo({ sizeBytes: this.#sentBytes, etag: answer.ETag });
     } catch (error) {
-      const own = storeCodeOf(error) === 'NoSuchUpload' ? await this.#findOwnWork() : undefined;
-      if (own === undefined) throw error;
+      if (storeCodeOf(error) !== 'NoSuchUpload') throw error;
+      const own = await this.#findOwnWork(signal);
+      if (own === undefined) throw this.#lost(error);
       return own;
     }
   }
 
   /** The answer to a first Complete may have been lost, and the SDK's second one finds no upload. Ours it is when the tag says so. */
-  async #findOwnWork(): Promise<ObjectInfo | undefined> {
-    const info = await this.#options.head();
+  async #findOwnWork(signal: AbortSignal): Promise<ObjectInfo | undefined> {
+    const info = await this.#options.head(signal);
     return info?.sizeBytes === this.#sentBytes && info.etag === multipartEtag(this.#parts) ? info : undefined;
   }
 
-  #request(operation: string): { operation: string; objectKey: string; signal: AbortSignal } {
-    return { operation, objectKey: this.#options.objectKey, signal: this.#signal };
+  #request(operation: string, signal = this.#signal): { operation: string; objectKey: string; signal: AbortSignal } {
+    return { operation, objectKey: this.#options.objectKey, signal };
   }
 
   #throwIfFailed(): void {
     if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #lost(cause: unknown): WalkbackError {
+    return new WalkbackError('INTERNAL', `The store no longer knows the upload of ${this.#url}, all of which it had.`, {
+      hint: 'A lifecycle rule that aborts incomplete uploads has to leave them for a day at least.',
+      cause,
+    });
   }
 
   #tooManyParts(): WalkbackError {

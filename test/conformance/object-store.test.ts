@@ -217,6 +217,31 @@ for (const kind of storeKinds) {
       },
     );
 
+    it.each([1, 2 * smallPartBytes + 1])(
+      'an upload of %d bytes that was flushed is completed after the signal that it was opened with',
+      async (sizeBytes) => {
+        const key = `${newFolder()}/flushed`;
+        const opened = new AbortController();
+        const upload = await store.openUpload(key, { signal: opened.signal });
+        await upload.write(randomBytes(sizeBytes));
+        await upload.flush();
+        await upload.flush();
+        opened.abort(new Error('enough'));
+        expect(await upload.complete(new AbortController().signal)).toMatchObject({ key, sizeBytes });
+        expect(await store.head(key)).toMatchObject({ sizeBytes });
+      },
+    );
+
+    it('an upload that was flushed and is aborted leaves nothing that could be completed', async () => {
+      const key = `${newFolder()}/flushed`;
+      const upload = await store.openUpload(key);
+      await upload.write(randomBytes(2 * smallPartBytes));
+      await upload.flush();
+      await upload.abort();
+      await expect(upload.complete()).rejects.toThrow(/./);
+      expect(await store.head(key)).toBeUndefined();
+    });
+
     it('abort leaves nothing behind', async () => {
       const key = `${newFolder()}/aborted`;
       const upload = await store.openUpload(key);

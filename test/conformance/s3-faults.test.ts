@@ -168,6 +168,41 @@ describe('S3ObjectStore', () => {
     expect(server.requests.get('AbortMultipartUpload')).toBe(1);
   });
 
+  it('complete can be called again when it has failed, and sends nothing twice', async () => {
+    server.faults = onEvery('CompleteMultipartUpload', { kind: 'error', code: 'InternalError' });
+    const upload = await store.openUpload('k');
+    for (let count = 0; count < 4; count++) await upload.write(Buffer.from(content));
+    await upload.flush();
+    const sent = server.requests.get('UploadPart');
+    await expect(upload.complete()).rejects.toMatchObject({ code: 'STORAGE_UNREACHABLE' });
+    await expect(upload.complete(AbortSignal.abort(new Error('enough')))).rejects.toMatchObject({ code: 'CANCELLED' });
+    server.faults = () => undefined;
+    expect(await upload.complete()).toMatchObject({ key: 'k', sizeBytes: 4 * content.length });
+    expect(server.requests.get('UploadPart')).toBe(sent);
+  });
+
+  it('complete finds what an earlier call has completed without hearing of it', async () => {
+    const opened = new AbortController();
+    const upload = await store.openUpload('k', { signal: opened.signal });
+    for (let count = 0; count < 4; count++) await upload.write(Buffer.from(content));
+    await upload.flush();
+    const loseAnswer = onAttempts('CompleteMultipartUpload', [1], { kind: 'lose-answer' });
+    const failHead = onEvery('HeadObject', { kind: 'error', code: 'InternalError' });
+    server.faults = (request) => loseAnswer(request) ?? failHead(request);
+    await expect(upload.complete()).rejects.toMatchObject({ code: 'STORAGE_UNREACHABLE' });
+    opened.abort(new Error('enough'));
+    server.faults = () => undefined;
+    expect(await upload.complete(new AbortController().signal)).toMatchObject({ key: 'k', sizeBytes: 4 * content.length });
+  });
+
+  it('complete says INTERNAL when the store has lost the upload, since trying again would never help', async () => {
+    const upload = await store.openUpload('k');
+    for (let count = 0; count < 4; count++) await upload.write(Buffer.from(content));
+    await upload.flush();
+    server.faults = onEvery('CompleteMultipartUpload', { kind: 'error', code: 'NoSuchUpload' });
+    await expect(upload.complete()).rejects.toMatchObject({ code: 'INTERNAL', message: expect.stringContaining('s3://b/p/k') });
+  });
+
   it('a part that fails makes a later write and complete fail', async () => {
     server.faults = onEvery('UploadPart', { kind: 'error', code: 'AccessDenied' });
     const upload = await store.openUpload('k');

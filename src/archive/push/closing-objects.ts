@@ -23,7 +23,7 @@ import type { ObjectCipher } from '../encryption/cipher.ts';
 import { allEnded } from '../parallel.ts';
 import { digestOf, type ManifestChecksum } from './file-digest.ts';
 import { uploadObject } from './object-upload.ts';
-import type { UploadedParts } from './part-upload.ts';
+import type { SentParts } from './part-upload.ts';
 import { type StreamedContent, tarOfContents, tarOfStreamed } from './tar-of-contents.ts';
 
 /** Where the objects of one backup go. */
@@ -36,7 +36,7 @@ interface Target {
 
 /** All that is known at the end. */
 export interface Closing {
-  readonly parts: UploadedParts;
+  readonly parts: SentParts;
   readonly control: { readonly content: Buffer; readonly object: StoredObject };
   readonly start: BackupStart;
   readonly stop: BackupStop;

@@ -1,6 +1,6 @@
 /**
  * Uploads the parts of a base backup: PGDATA's files in bounded tars, several at a time. What is stored stays stored: after a failure the upload goes on
- * with the parts that are not.
+ * with the parts that are not. An object that the store has all bytes of is not read again: only its completion is tried again.
  */
 import type { PageDamage } from '../../domain/base-backup.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
@@ -14,7 +14,7 @@ import { partFileName, tarPartitionsPrefix } from '../layout.ts';
 import { forEachParallel } from '../parallel.ts';
 import { type ChunkRing, chunkRings } from './chunk-ring.ts';
 import type { ManifestChecksum } from './file-digest.ts';
-import { uploadObject } from './object-upload.ts';
+import { sendObject, type SentObject } from './object-upload.ts';
 import { DamageCollector } from './page-damage.ts';
 import type { PageFormat } from './page-file.ts';
 import { type PackedFile, type TarFile, tarOfFiles } from './tar-stream.ts';
@@ -46,8 +46,8 @@ interface RunOptions {
   readonly onProgress: ((progress: PushProgress) => void) | undefined;
 }
 
-/** What was uploaded. */
-export interface UploadedParts {
+/** What was sent. */
+export interface SentParts {
   readonly objects: readonly StoredObject[];
   /** Text of the file list, a piece for each part; undefined when there are more files than it may name. */
   readonly fileList: readonly FileListPiece[] | undefined;
@@ -63,7 +63,7 @@ const maximumListedFiles = 1_000_000;
 /** Skipped files whose text is made and packed together. */
 const skippedPieceFiles = 2048;
 
-/** A part that has its number, and is stored when its upload has ended well. */
+/** A part that has its number. */
 interface Part {
   readonly number: number;
   readonly files: readonly TarFile[];
@@ -77,7 +77,9 @@ export class PartsUpload {
   readonly #fileList: FileListPiece[] = [];
   readonly #manifest: HeldText[] = [];
   readonly #damage = new DamageCollector();
-  /** Parts that an earlier run began and did not finish. */
+  /** Objects that are not completed yet: one for each part under way at most. */
+  readonly #incomplete: SentObject[] = [];
+  /** Parts that were begun and are not sent. */
   readonly #unfinished = new Map<number, Part>();
   readonly #parts: AsyncIterator<readonly TarFile[]>;
   /** What ended the walk. A generator that has thrown says next that it is done, and files would be missing without a word. */
@@ -94,19 +96,39 @@ export class PartsUpload {
     this.#options = options;
   }
 
-  /** Walks until the first part is known. What keeps the walk from it is thrown by `run`. */
+  /** Walks until the first part is known. What keeps the walk from it is thrown by `send`. */
   async findFirst(): Promise<void> {
     if (this.#startedParts === 0) await this.#begin().catch(() => undefined);
   }
 
-  /** Uploads all that is not stored. Called again after a failure, it goes on. */
-  async run({ signal, onProgress }: RunOptions): Promise<UploadedParts> {
+  /** Reads all that is not sent, until the store has all of it. Called again after a failure, it goes on. Objects may wait for `complete`. */
+  async send({ signal, onProgress }: RunOptions): Promise<SentParts> {
     const { concurrency } = this.#options;
     await forEachParallel(this.#pending(), { concurrency, signal }, async (part, partSignal) => {
-      await this.#uploadPart(part, { signal: partSignal, onProgress });
+      await this.complete(partSignal);
+      await this.#sendPart(part, { signal: partSignal, onProgress });
       this.#unfinished.delete(part.number);
+      // The last one is left: nothing has to be read for its completion, and a large object takes the store long.
+      if (this.#unfinished.size > 0) await this.complete(partSignal);
     });
     return this.#result();
+  }
+
+  /** Makes visible what was sent. After a failure it can be called again. */
+  async complete(signal: AbortSignal): Promise<void> {
+    for (let sent = this.#incomplete.pop(); sent !== undefined; sent = this.#incomplete.pop()) {
+      try {
+        await sent.upload.complete(signal);
+      } catch (error) {
+        this.#incomplete.push(sent);
+        throw error;
+      }
+    }
+  }
+
+  /** Gives up what was sent and is not complete. An upload that cannot be aborted stays behind in the store, as after a crash. */
+  async abandon(): Promise<void> {
+    await Promise.allSettled(this.#incomplete.splice(0).map(({ upload }) => upload.abort()));
   }
 
   /** Counts bytes that are known to belong to the backup. */
@@ -146,11 +168,11 @@ export class PartsUpload {
     }
   }
 
-  async #uploadPart(part: Part, run: RunOptions): Promise<void> {
-    await chunkRings.lend(async (ring) => this.#uploadPartIn(ring, part, run));
+  async #sendPart(part: Part, run: RunOptions): Promise<void> {
+    await chunkRings.lend(async (ring) => this.#sendPartIn(ring, part, run));
   }
 
-  async #uploadPartIn(ring: ChunkRing, part: Part, { signal, onProgress }: RunOptions): Promise<void> {
+  async #sendPartIn(ring: ChunkRing, part: Part, { signal, onProgress }: RunOptions): Promise<void> {
     const { backup, codec, cipher } = this.#options;
     const fileName = partFileName(part.number, codec.extension);
     const packed: PackedFile[] = [];
@@ -167,7 +189,9 @@ export class PartsUpload {
     try {
       const chunks = tarOfFiles(part.files, { ...this.#options, ring, onFile, onContent: count });
       const key = `${tarPartitionsPrefix(backup)}${fileName}`;
-      this.#objects.push(await uploadObject(this.#store, key, { codec, cipher, chunks, signal, frameRooms: ring.frameRooms }));
+      const sent = await sendObject(this.#store, key, { codec, cipher, chunks, signal, frameRooms: ring.frameRooms });
+      this.#incomplete.push(sent);
+      this.#objects.push(sent.object);
       this.#list(fileName, packed);
       this.#report(onProgress);
     } catch (error) {
@@ -180,7 +204,7 @@ export class PartsUpload {
     this.#list(undefined, this.#skipped.splice(0));
   }
 
-  #result(): UploadedParts {
+  #result(): SentParts {
     this.#listSkipped();
     return {
       objects: this.#objects,
