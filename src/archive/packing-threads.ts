@@ -37,28 +37,34 @@ const idleMs = 60_000;
 const threadFile = new URL(`./packing-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
 
 const threads: PackingThread[] = [];
-/** Who waits for a thread, in turn; as many as push at a time. */
-const waiting: ((thread: PackingThread) => void)[] = [];
+/** Who waits for a thread: the most urgent first, and of those that are as urgent the one that came first. As many as push at a time. */
+const waiting: Waiting[] = [];
+
+interface Waiting {
+  readonly urgency: number;
+  readonly resolve: (thread: PackingThread) => void;
+}
 
 /**
  * Packs with zstd, one frame.
+ * @param urgency who waits with a higher number has a thread first
  * @returns how many bytes of the output it takes
  * @throws WalkbackError INTERNAL when the thread ended
  */
-export async function packFrame(memory: PackingMemory): Promise<number> {
-  const { sizeBytes } = await packed({ ...memory, isHashed: false });
+export async function packFrame(memory: PackingMemory, urgency: number): Promise<number> {
+  const { sizeBytes } = await packed({ ...memory, isHashed: false }, urgency);
   return sizeBytes;
 }
 
-/** As packFrame, with the SHA-256 of the frame. */
+/** As packFrame, with the SHA-256 of the frame, and before anything that is less than infinitely urgent. */
 export async function packHashedFrame(memory: PackingMemory): Promise<{ readonly sizeBytes: number; readonly sha256: string }> {
-  const { sizeBytes, sha256 } = await packed({ ...memory, isHashed: true });
+  const { sizeBytes, sha256 } = await packed({ ...memory, isHashed: true }, Infinity);
   if (sha256 === undefined) throw new WalkbackError('INTERNAL', 'A thread that packs made no SHA-256.');
   return { sizeBytes, sha256 };
 }
 
-async function packed(job: PackingJob): Promise<Packed> {
-  const thread = threadWithRoom() ?? (await nextThread());
+async function packed(job: PackingJob, urgency: number): Promise<Packed> {
+  const thread = threadWithRoom() ?? (await nextThread(urgency));
   try {
     return await thread.pack(job);
   } finally {
@@ -87,9 +93,10 @@ function started(): PackingThread {
   return thread;
 }
 
-async function nextThread(): Promise<PackingThread> {
+async function nextThread(urgency: number): Promise<PackingThread> {
   const { promise, resolve } = Promise.withResolvers<PackingThread>();
-  waiting.push(resolve);
+  const place = waiting.findIndex((other) => other.urgency < urgency);
+  waiting.splice(place === -1 ? waiting.length : place, 0, { urgency, resolve });
   return await promise;
 }
 
@@ -97,7 +104,7 @@ function letGo(thread: PackingThread): void {
   thread.letGo();
   if (waiting.length === 0) return;
   const next = threadWithRoom();
-  if (next !== undefined) waiting.shift()?.(next);
+  if (next !== undefined) waiting.shift()?.resolve(next);
 }
 
 function forget(thread: PackingThread): void {

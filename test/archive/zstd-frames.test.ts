@@ -9,7 +9,7 @@ import { openZstdContext } from '../../src/archive/compression/zstd-context.ts';
 import { FrameWalk } from '../../src/archive/compression/zstd-frame-walk.ts';
 import { FramePacker, frameParameters, wholeMaximumBytes } from '../../src/archive/compression/zstd-frame.ts';
 import { zstd } from '../../src/archive/compression/zstd.ts';
-import { packingThreadsMaximum, readyPackingThreads } from '../../src/archive/packing-threads.ts';
+import { packFrame, packingThreadsMaximum, readyPackingThreads } from '../../src/archive/packing-threads.ts';
 import { patternBytes } from './support/data-directory.ts';
 import { collected, cut } from './support/pieces.ts';
 
@@ -111,6 +111,24 @@ describe('frames that threads pack', () => {
     expect(packingThreads).toHaveLength(packingThreadsMaximum);
     await Promise.all(Array.from({ length: 3 * packingThreadsMaximum }, async () => framed(text)));
     expect(packingThreads).toHaveLength(packingThreadsMaximum);
+  });
+
+  it('are made for what is more urgent first, whoever came first', async () => {
+    const ended: string[] = [];
+    const input = new SharedArrayBuffer(compressorChunkBytes);
+    randomBytes(compressorChunkBytes).copy(Buffer.from(input));
+    // Nobody reads what comes out.
+    const memory = { input, inputOffsetBytes: 0, inputBytes: compressorChunkBytes, output: frameRooms()[0]!.buffer };
+    const pack = async (name: string, urgency: number): Promise<void> => {
+      await packFrame(memory, urgency);
+      ended.push(name);
+    };
+    // Many, and hard enough that a thread which has to wait for a processor is not overtaken by all of them.
+    const patient = Array.from({ length: 60 * packingThreadsMaximum }, async () => pack('patient', 1));
+    await Promise.all([...patient, pack('urgent', 2), pack('most urgent', Infinity)]);
+    expect(ended).toHaveLength(patient.length + 2);
+    expect(ended.indexOf('urgent')).toBeLessThan(patient.length / 2);
+    expect(ended.indexOf('most urgent')).toBeLessThan(patient.length / 2);
   });
 
   it('are one for each chunk', async () => {

@@ -36,6 +36,8 @@ export interface CompressOptions {
    * memory too, and each is compressed for itself (zstd). Default none: one of libuv's threads compresses all of them, one after the other.
    */
   readonly frameRooms?: readonly Buffer<SharedArrayBuffer>[] | undefined;
+  /** Of several compressors that wait for the threads, the one with the highest number has its chunks compressed first. Default 0. */
+  readonly urgency?: number | undefined;
 }
 
 /** A chunk given to a compressor has this size: large enough that a trip to a thread costs little. */

@@ -11,18 +11,18 @@ const noInput = Buffer.alloc(0);
 
 export const zstd: Codec = { extension: 'zst', compress, decompress };
 
-function compress(chunks: Chunks, { frameRooms }: CompressOptions = {}): AsyncIterable<Buffer> {
-  if (frameRooms !== undefined) return compressedInFrames(chunks, frameRooms);
+function compress(chunks: Chunks, { frameRooms, urgency = 0 }: CompressOptions = {}): AsyncIterable<Buffer> {
+  if (frameRooms !== undefined) return compressedInFrames(chunks, frameRooms, urgency);
   return compressedBy(createZstdCompress({ chunkSize: zlibOutputChunkBytes, ...compressorQueue, params: frameParameters }), chunks);
 }
 
 /** A frame for each chunk, made by threads, in the order of the chunks. */
-async function* compressedInFrames(chunks: Chunks, rooms: readonly Buffer<SharedArrayBuffer>[]): AsyncGenerator<Buffer> {
+async function* compressedInFrames(chunks: Chunks, rooms: readonly Buffer<SharedArrayBuffer>[], urgency: number): AsyncGenerator<Buffer> {
   const underWay: Promise<Buffer>[] = [];
   let frameCount = 0;
   try {
     for await (const chunk of chunks) {
-      underWay.push(packedFrame(chunk, rooms[frameCount % compressorQueueChunks]));
+      underWay.push(packedFrame(chunk, rooms[frameCount % compressorQueueChunks], urgency));
       frameCount += 1;
       const oldest = underWay.length >= compressorQueueChunks ? underWay.shift() : undefined;
       if (oldest !== undefined) yield await oldest;
@@ -35,11 +35,11 @@ async function* compressedInFrames(chunks: Chunks, rooms: readonly Buffer<Shared
   }
 }
 
-function packedFrame(chunk: Buffer, room: Buffer<SharedArrayBuffer> | undefined): Promise<Buffer> {
+function packedFrame(chunk: Buffer, room: Buffer<SharedArrayBuffer> | undefined, urgency: number): Promise<Buffer> {
   const { buffer: input, byteOffset: inputOffsetBytes, length: inputBytes } = chunk;
   if (!(input instanceof SharedArrayBuffer) || room === undefined) throw new TypeError('threads pack what lies in memory that is shared');
   const job = { input, inputOffsetBytes, inputBytes, output: room.buffer };
-  const packed = packFrame(job).then((sizeBytes) => room.subarray(0, sizeBytes));
+  const packed = packFrame(job, urgency).then((sizeBytes) => room.subarray(0, sizeBytes));
   // A chunk behind the one that is waited for may fail too: one error is enough.
   packed.catch(() => undefined);
   return packed;
