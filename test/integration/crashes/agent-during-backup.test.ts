@@ -74,3 +74,32 @@ describe('a base backup', () => {
     expect(keys.some((key) => key.includes(report.backup.name))).toBe(true);
   });
 });
+
+describe('a base backup whose data the store has', () => {
+  it('is over for the server while the store does not put an object together, and sends nothing again for it', async () => {
+    // Everything is in one part, of several pieces.
+    await using scene = await Scene.open({ fill, environment: { WALKBACK_STORAGE_PART_SIZE_MIB: '5' } });
+    const { store, site } = scene;
+    store.seen.length = 0;
+    let failedCount = 0;
+    store.make(({ operation, key }) => {
+      if (operation !== 'CompleteMultipartUpload' || !key.includes(partKeys)) return undefined;
+      failedCount += 1;
+      return { kind: 'reset-before-answer' };
+    });
+    const handle = await site.client.startBackup({ cluster: demoCluster });
+    // pg_backup_stop has the server archive the backup's history file.
+    const isStopped = (): boolean => store.countByKey('PutObject', '.backup').size > 0;
+    await waitUntil(() => failedCount >= 8 && isStopped(), {
+      timeoutMs: 60_000,
+      description: 'the backup is stopped, and a second attempt has failed for the store',
+    });
+    store.end();
+    const report = await handle.result();
+    expect(report.steps.find(({ name }) => name === 'copy-files')?.attempts).toBeGreaterThan(1);
+    expect([...store.countByKey('CreateMultipartUpload', partKeys).values()]).toEqual([1]);
+    await using archive = openArchive(site, demoCluster);
+    const keys = await listKeys(archive, `basebackups_005/${report.backup.name}/tar_partitions/`);
+    expect([...keys.keys()].filter((key) => key.includes(partKeys))).toHaveLength(1);
+  });
+});
