@@ -109,6 +109,8 @@ const defaultConcurrency = 2;
 const partMembers = 2048;
 /** A walk takes some 30 µs for a file, during which nothing is read yet: 60 ms at most. */
 const lookAheadFiles = 2048;
+/** An agent that ends, or has another backup to take, does not wait longer for a store that is away. */
+const abandonWithinMs = 10_000;
 /** WAL-G reads increments with pages of this size unless it is told otherwise. */
 export const incrementalBlockBytes = 8192;
 
@@ -174,9 +176,9 @@ export class BaseBackupUpload {
     }
   }
 
-  /** Removes from the store what no run will complete. Safe after a run that ended well. */
-  async abandon(): Promise<void> {
-    await this.#parts.abandon();
+  /** Removes from the store what no run will complete. Safe after a run that ended well; without a word when the store is away. */
+  async abandon(withinMs: number = abandonWithinMs): Promise<void> {
+    await this.#parts.abandon(withinMs);
   }
 
   async #run(run: { readonly signal: AbortSignal; readonly onProgress: RunOptions['onProgress'] }): Promise<UploadedBaseBackup> {

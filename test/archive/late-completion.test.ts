@@ -22,10 +22,12 @@ interface Case {
   readonly concurrency: number;
   /** May throw. */
   readonly beforeCompletion: (key: string) => void;
+  /** Default: nothing waits. */
+  readonly beforeAbort?: () => Promise<void>;
 }
 
 /** An upload of the synthetic tree, and what it did in turn: `upload KEY` and `stop`. */
-async function uploadOf(directory: string, { beforeCompletion, ...limits }: Case) {
+async function uploadOf(directory: string, { beforeCompletion, beforeAbort, ...limits }: Case) {
   const dataDirectory = join(directory, 'source');
   if (!existsSync(dataDirectory)) await makeDataDirectory(dataDirectory);
   const { store, root } = await storeIn(directory);
@@ -42,7 +44,10 @@ async function uploadOf(directory: string, { beforeCompletion, ...limits }: Case
       return {
         write: async (bytes) => upload.write(bytes),
         flush: async () => upload.flush(),
-        abort: async () => upload.abort(),
+        abort: async () => {
+          await beforeAbort?.();
+          await upload.abort();
+        },
         complete: async (signal) => {
           beforeCompletion(key);
           return upload.complete(signal);
@@ -106,6 +111,29 @@ describe('a base backup whose last object is put together late', () => {
     });
     await expect(uploadBaseBackup(options)).rejects.toMatchObject({ code: 'STORAGE_UNREACHABLE' });
     expect(await readdir(join(root, '.walkback-tmp'))).toEqual([]);
+  });
+
+  it('does not keep whoever gives it up from going on while the store is away', async () => {
+    await using directory = await temporaryDirectory();
+    const storeIsBack = Promise.withResolvers<void>();
+    let abortCount = 0;
+    const { root, options } = await uploadOf(directory.path, {
+      partBytes: 64 * 1024 * 1024,
+      concurrency: 2,
+      beforeCompletion: (key) => {
+        if (isPart(key)) throw away;
+      },
+      beforeAbort: async () => {
+        abortCount += 1;
+        await storeIsBack.promise;
+      },
+    });
+    const upload = new BaseBackupUpload(options);
+    await expect(upload.run()).rejects.toMatchObject({ code: 'STORAGE_UNREACHABLE' });
+    await upload.abandon(1);
+    expect(abortCount).toBe(1);
+    storeIsBack.resolve();
+    await expect.poll(async () => readdir(join(root, '.walkback-tmp'))).toEqual([]);
   });
 
   it('is stopped once and after all was read, however often and whenever the store does not put an object together', async () => {

@@ -2,6 +2,7 @@
  * Uploads the parts of a base backup: PGDATA's files in bounded tars, several at a time. What is stored stays stored: after a failure the upload goes on
  * with the parts that are not. An object that the store has all bytes of is not read again: only its completion is tried again.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { PageDamage } from '../../domain/base-backup.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import type { Codec } from '../compression/codec.ts';
@@ -126,9 +127,10 @@ export class PartsUpload {
     }
   }
 
-  /** Gives up what was sent and is not complete. An upload that cannot be aborted stays behind in the store, as after a crash. */
-  async abandon(): Promise<void> {
-    await Promise.allSettled(this.#incomplete.splice(0).map(({ upload }) => upload.abort()));
+  /** Gives up what was sent and is not complete. An upload that cannot be aborted in time stays behind in the store, as after a crash. */
+  async abandon(withinMs: number): Promise<void> {
+    const aborted = Promise.allSettled(this.#incomplete.splice(0).map(({ upload }) => upload.abort()));
+    await Promise.race([aborted, delay(withinMs, undefined, { ref: false })]);
   }
 
   /** Counts bytes that are known to belong to the backup. */
