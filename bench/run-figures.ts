@@ -10,6 +10,7 @@ import { labelOf, type Peer } from './peers/peer.ts';
 import { type FigureResult, resultOf } from './results.ts';
 import type { BenchSite } from './site/bench-site.ts';
 import { baseEnvironment } from './site/s3.ts';
+import { useMemoryOnce } from './site/used-memory.ts';
 
 /** What the runs need. */
 export interface RunContext {
@@ -26,6 +27,8 @@ export async function runFigures(context: RunContext): Promise<readonly FigureRe
   const stage: Stage = { site, peers: contestants.all, local: contestants.local };
   const wanted = figures.filter(({ name }) => options.figures.includes(name));
   const results: FigureResult[] = [];
+  say('memory is used once, as on a server that has been up for a while');
+  await useMemoryOnce(site.peersDirectory);
   say('a base backup by everybody, not measured');
   for (const peer of contestants.all) await pushBaseBackup(stage, peer);
   for (const figure of wanted) {

@@ -20,7 +20,7 @@ export function renderTable(results: readonly FigureResult[], circumstances: Cir
     '',
     `Measured by \`npm run bench\` on ${cpus().length} × ${processor?.model.trim() ?? 'an unknown processor'}: PostgreSQL ${postgres}, a cluster of ${options.sizeMib} MiB`,
     `(half pgbench, half random text, with page checksums), ${options.segments} WAL segments, S3 server ${s3} on loopback; medians of ${options.runs}`,
-    'interleaved runs. Absolute times are this machine’s; the ratios count.',
+    'interleaved runs, each with a flushed disk and memory that was used before. Absolute times are this machine’s; the ratios count.',
     '',
     '![Time relative to walkback](benchmarks.svg)',
     '',
