@@ -1,17 +1,38 @@
 /** Ports that nobody listens on. */
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 /**
- * A TCP port on 127.0.0.1 that was free a moment ago. Whoever listens on it must be ready to lose it to another process, and try again.
+ * Below what a system gives to outgoing connections, and to whoever lets it choose (Linux: ip_local_port_range, from 32768 on): of those, any could be taken
+ * by anybody's connection before its owner listens.
  */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen({ host: '127.0.0.1', port: 0 }, () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
+const firstPort = 10_000;
+const endPort = 32_768;
+/** Some ports are taken by other servers; so many in a row would be chance no more. */
+const triesMaximum = 50;
+
+/**
+ * A TCP port on 127.0.0.1 that was free a moment ago. Whoever listens on it must be ready to lose it to another process, and try again.
+ * @throws Error when none was found
+ */
+export async function freePort(): Promise<number> {
+  for (let count = 0; count < triesMaximum; count += 1) {
+    const port = randomInt(firstPort, endPort);
+    if (await isFree(port)) return port;
+  }
+  throw new Error(`None of ${triesMaximum} ports from ${firstPort} to ${endPort - 1} is free.`);
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen({ host: '127.0.0.1', port });
+  try {
+    await once(server, 'listening');
+  } catch {
+    // Whatever the reason: another one will do.
+    return false;
+  }
+  server.close();
+  await once(server, 'close');
+  return true;
 }
