@@ -24,6 +24,7 @@ import { swapRecordOf } from '../postgres/swap-record.ts';
 import { type ActivityStep, runActivity } from './activity.ts';
 import { awaitRecovery } from './await-recovery.ts';
 import { type HostDependencies, walArchiveOf } from './dependencies.ts';
+import { assertPortFree } from './host-inspection.ts';
 import { keepServerUp, startLandedServer } from './private-server.ts';
 import { assertOurs, installationOf, socketDirectoryOf, temporaryRoleOf } from './restore-activities.ts';
 import { roomFor } from './room.ts';
@@ -191,6 +192,8 @@ async function openToClients(
     },
   });
   await stopServer({ dataDirectory, mode: 'fast', timeoutMs: stopTimeoutMs });
+  // It was free when the restore began. PostgreSQL would say that it is not where the cluster's own configuration sends its log.
+  await assertPortFree(job.port);
   const logFile = launchLogFile(dataDirectory, openStartNumber);
   await startLandedServer({ binDirectory, dataDirectory, logFile, timeoutMs: startTimeoutMs, signal: step.signal });
   await dependencies.walService.unregisterRestore(job.restoreId);
