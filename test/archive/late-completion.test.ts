@@ -1,5 +1,4 @@
 /** A base backup whose objects the store has, and does not put together at once. */
-import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
@@ -10,7 +9,7 @@ import { BaseBackupUpload, uploadBaseBackup } from '../../src/archive/base-backu
 import { WalkbackError } from '../../src/domain/errors.ts';
 import type { ObjectStore } from '../../src/storage/object-store.ts';
 import { contentsOf, keptFiles, makeDataDirectory, start, stopped } from './support/data-directory.ts';
-import { storeIn, temporaryDirectory } from './support/temporary.ts';
+import { storeIn, temporaryDirectory, watched } from './support/temporary.ts';
 
 const away = new WalkbackError('STORAGE_UNREACHABLE', 'The store is away.');
 const isPart = (key: string): boolean => key.includes('/part_');
@@ -29,7 +28,7 @@ interface Case {
 /** An upload of the synthetic tree, and what it did in turn: `upload KEY` and `stop`. */
 async function uploadOf(directory: string, { beforeCompletion, beforeAbort, ...limits }: Case) {
   const dataDirectory = join(directory, 'source');
-  if (!existsSync(dataDirectory)) await makeDataDirectory(dataDirectory);
+  await makeDataDirectory(dataDirectory);
   const { store, root } = await storeIn(directory);
   const order: string[] = [];
   const stop = async () => {
@@ -37,7 +36,7 @@ async function uploadOf(directory: string, { beforeCompletion, beforeAbort, ...l
     return stopped;
   };
   const observed: ObjectStore = {
-    ...bound(store),
+    ...watched(store, () => undefined),
     openUpload: async (key, options) => {
       order.push(`upload ${key}`);
       const upload = await store.openUpload(key, options);
@@ -56,21 +55,6 @@ async function uploadOf(directory: string, { beforeCompletion, beforeAbort, ...l
     },
   };
   return { store, root, order, options: { store: observed, dataDirectory, compression: 'zstd', start, stop, ...limits } as const };
-}
-
-/** Methods that need no `this`. */
-function bound(store: ObjectStore): ObjectStore {
-  return {
-    url: store.url,
-    put: async (...args) => store.put(...args),
-    openUpload: async (...args) => store.openUpload(...args),
-    get: async (...args) => store.get(...args),
-    head: async (...args) => store.head(...args),
-    list: (...args) => store.list(...args),
-    delete: async (...args) => store.delete(...args),
-    probe: async (...args) => store.probe(...args),
-    [Symbol.asyncDispose]: async () => store[Symbol.asyncDispose](),
-  };
 }
 
 async function expectRestored(store: ObjectStore, directory: string): Promise<void> {
@@ -93,6 +77,7 @@ describe('a base backup whose last object is put together late', () => {
     });
     const upload = new BaseBackupUpload(options);
     for (const attempt of [1, 2, 3]) await expect(upload.run(), `${attempt}`).rejects.toMatchObject({ code: 'STORAGE_UNREACHABLE' });
+    expect(order).toContain('stop');
     isAway = false;
     await completeBaseBackup(store, await upload.run());
     expect(order.filter(isPart)).toHaveLength(1);
