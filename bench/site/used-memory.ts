@@ -6,6 +6,8 @@ import { baseEnvironment } from './s3.ts';
 
 /** What is left free, for the processes that are measured. */
 const leftFreeBytes = 2 * 1024 ** 3;
+/** A minute or two of reading; of a machine with more, no bench uses the rest. */
+const usedMaximumBytes = 64 * 1024 ** 3;
 
 /**
  * Fills the page cache with a file of holes, which stays until the directory is removed: it is the first to go when memory is needed. On a virtual machine,
@@ -18,7 +20,7 @@ export async function useMemoryOnce(directory: string): Promise<void> {
   const path = join(directory, 'page-cache');
   await rm(path, { force: true });
   await writeFile(path, '');
-  await truncate(path, unusedBytes - leftFreeBytes);
+  await truncate(path, Math.min(unusedBytes - leftFreeBytes, usedMaximumBytes));
   await runCommand('dd', [`if=${path}`, 'of=/dev/null', 'bs=1M', 'status=none'], { env: baseEnvironment(), cwd: directory });
 }
 
