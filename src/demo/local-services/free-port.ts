@@ -17,22 +17,22 @@ const triesMaximum = 50;
  * @throws Error when none was found
  */
 export async function freePort(): Promise<number> {
-  for (let count = 0; count < triesMaximum; count += 1) {
+  for (let count = 1; ; count += 1) {
     const port = randomInt(firstPort, endPort);
-    if (await isFree(port)) return port;
+    try {
+      await listenOnce(port);
+      return port;
+    } catch (cause) {
+      // Whatever the reason: another one may do.
+      if (count === triesMaximum) throw new Error(`None of ${triesMaximum} ports from ${firstPort} to ${endPort - 1} is free.`, { cause });
+    }
   }
-  throw new Error(`None of ${triesMaximum} ports from ${firstPort} to ${endPort - 1} is free.`);
 }
 
-async function isFree(port: number): Promise<boolean> {
+/** @throws the system's error when the port cannot be had */
+async function listenOnce(port: number): Promise<void> {
   const server = createServer().listen({ host: '127.0.0.1', port });
-  try {
-    await once(server, 'listening');
-  } catch {
-    // Whatever the reason: another one will do.
-    return false;
-  }
+  await once(server, 'listening');
   server.close();
   await once(server, 'close');
-  return true;
 }
