@@ -192,7 +192,7 @@ async function openToClients(
     },
   });
   await stopServer({ dataDirectory, mode: 'fast', timeoutMs: stopTimeoutMs });
-  // It was free when the restore began. PostgreSQL would say that it is not where the cluster's own configuration sends its log.
+  // It was free when the restore began. PostgreSQL would tell nobody but its log, which the cluster's own configuration may send elsewhere.
   await assertPortFree(job.port);
   const logFile = launchLogFile(dataDirectory, openStartNumber);
   await startLandedServer({ binDirectory, dataDirectory, logFile, timeoutMs: startTimeoutMs, signal: step.signal });
