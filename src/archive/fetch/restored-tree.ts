@@ -2,19 +2,18 @@
  * Writes the files of a base backup into a new data directory, durably. Writing is synchronous, for threads that do nothing else; syncing goes
  * on behind it, because the disk is slower than the page cache and would otherwise be idle until the end.
  */
-import { chmodSync, closeSync, fchmodSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { chmodSync, fchmodSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { syncFileAtOnce } from '../../files/durable-file.ts';
 import { threadPoolSize } from '../../files/thread-pool.ts';
 import { allEnded } from '../parallel.ts';
-import type { MemberSink } from '../tar-reader.ts';
+import type { MemberSink, TarMember } from '../tar-reader.ts';
+import { CachedFile } from './cached-file.ts';
+import { DirectFile, openDirect } from './direct-file.ts';
+import type { DirectWrites } from './direct-writes.ts';
 import { IncrementSink } from './increment.ts';
 
-/**
- * Bytes of one write call. Larger calls leave large folios in the page cache, and replay of WAL over them is 60 % slower (measured on ext4, Linux 6.18).
- */
-const writeCallBytes = 64 * 1024;
 /** A batch is synced when it has so many bytes or files. */
 const batchBytes = 16 * 1024 * 1024;
 const batchFiles = 128;
@@ -22,6 +21,8 @@ const batchFiles = 128;
 const batchesAhead = 4;
 /** Files synced at a time: a base backup has a thousand small ones. */
 const syncConcurrency = threadPoolSize;
+/** Smaller files go through the page cache: each that does not needs a sync of its own. */
+const directMinimumBytes = batchBytes;
 /** PostgreSQL accepts a data directory of mode 0700 or 0750 (manual, "Creating a Database Cluster"): nobody outside the group gets in. */
 const modeMask = 0o750;
 
@@ -31,7 +32,12 @@ export class RestoredTree {
   #batchBytes = 0;
   /** Batches on their way to the disk, the oldest first. */
   #syncing: Promise<void>[] = [];
-  #open: { close: () => void } | undefined;
+  #open: { close: () => void | Promise<void> } | undefined;
+  readonly #writes: DirectWrites;
+
+  constructor(writes: DirectWrites) {
+    this.#writes = writes;
+  }
 
   /** Makes a directory with the member's mode. */
   directory(path: string, mode: number): void {
@@ -40,14 +46,22 @@ export class RestoredTree {
   }
 
   /** Takes a file's content, in place of what the file held. */
-  file(path: string, mode: number): MemberSink {
+  file(path: string, { mode, sizeBytes }: Pick<TarMember, 'mode' | 'sizeBytes'>): MemberSink {
     this.#ensureDirectory(dirname(path));
-    const file = openSync(path, 'w', (mode & modeMask) | 0o600);
+    const ownMode = (mode & modeMask) | 0o600;
+    const direct = sizeBytes >= directMinimumBytes && this.#writes.areWanted ? openDirect(path, ownMode) : undefined;
+    const file = direct ?? openSync(path, 'w', ownMode);
     // Neither the umask nor an older file decides.
-    fchmodSync(file, (mode & modeMask) | 0o600);
-    const sink = new FileSink(file, (sizeBytes) => this.#wrote(path, sizeBytes));
+    fchmodSync(file, ownMode);
+    const onCached = (writtenBytes: number): void => this.#wrote(path, writtenBytes);
+    if (direct !== undefined) return this.#directSink(new DirectFile({ path, file, sizeBytes, writes: this.#writes, onCached }));
+    const sink = new CachedFile(file, 0, onCached);
     this.#open = sink;
-    return { write: (piece) => sink.write(piece), end: () => this.#end(path) };
+    const end = (): void => {
+      sink.end();
+      this.#end(path);
+    };
+    return { write: (piece) => sink.write(piece), end };
   }
 
   /** Takes changed pages of a file that is there. */
@@ -68,15 +82,13 @@ export class RestoredTree {
    * @throws the error of a sync
    */
   async drain(): Promise<void> {
+    await this.#writes.room();
     if (this.#batchBytes < batchBytes && this.#batch.size < batchFiles) return;
-    const syncing = syncAll(this.#batch);
-    // The error is thrown where it is awaited, by a later drain or by sync.
-    syncing.catch(() => undefined);
-    this.#syncing.push(syncing);
+    this.#follow(syncAll(this.#batch));
     this.#batch = new Set();
     this.#batchBytes = 0;
     await nextTurn();
-    if (this.#syncing.length > batchesAhead) await this.#syncing.shift();
+    while (this.#syncing.length > batchesAhead) await this.#syncing.shift();
   }
 
   /** Waits until everything that was written is durable, names included. */
@@ -88,10 +100,27 @@ export class RestoredTree {
 
   /** Lets go of what is open, and waits until nothing is being synced. */
   async close(): Promise<void> {
-    this.#open?.close();
+    await this.#open?.close();
     this.#open = undefined;
     // Whoever had to know of an error has it from drain or sync.
     await Promise.allSettled(this.#syncing);
+    await this.#writes.settled();
+  }
+
+  #directSink(sink: DirectFile): MemberSink {
+    this.#open = sink;
+    const end = (): void => {
+      sink.end();
+      this.#open = undefined;
+      this.#follow(sink.finished());
+    };
+    return { write: (piece) => sink.write(piece), end };
+  }
+
+  /** The error is thrown where it is awaited, by a later drain or by sync. */
+  #follow(syncing: Promise<void>): void {
+    syncing.catch(() => undefined);
+    this.#syncing.push(syncing);
   }
 
   #wrote(path: string, sizeBytes: number): void {
@@ -100,7 +129,6 @@ export class RestoredTree {
   }
 
   #end(path: string): void {
-    this.#open?.close();
     this.#open = undefined;
     this.#batch.add(path);
   }
@@ -111,38 +139,6 @@ export class RestoredTree {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     this.#directories.add(path);
     this.#directories.add(dirname(path));
-  }
-}
-
-class FileSink implements MemberSink {
-  #file: number | undefined;
-  #positionBytes = 0;
-  readonly #onWritten: (sizeBytes: number) => void;
-
-  constructor(file: number, onWritten: (sizeBytes: number) => void) {
-    this.#file = file;
-    this.#onWritten = onWritten;
-  }
-
-  write(piece: Buffer): void {
-    if (this.#file === undefined) throw new TypeError('the file is closed');
-    for (let offset = 0; offset < piece.length;) {
-      // Calls end at multiples of their size, whatever the pieces are: a page is filled by one call.
-      const callBytes = Math.min(writeCallBytes - (this.#positionBytes % writeCallBytes), piece.length - offset);
-      const written = writeSync(this.#file, piece, offset, callBytes);
-      offset += written;
-      this.#positionBytes += written;
-    }
-    this.#onWritten(piece.length);
-  }
-
-  end(): void {
-    this.close();
-  }
-
-  close(): void {
-    if (this.#file !== undefined) closeSync(this.#file);
-    this.#file = undefined;
   }
 }
 

@@ -3,14 +3,14 @@ import { spawn } from 'node:child_process';
 import { createCipheriv, createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { completeBaseBackup } from '../../../src/archive/base-backup-completion.ts';
 import { fetchBaseBackup } from '../../../src/archive/base-backup-fetch.ts';
 import { uploadBaseBackup } from '../../../src/archive/base-backup-push.ts';
 import type { ObjectStore } from '../../../src/storage/object-store.ts';
-import { contentsOf, makeDataDirectory, start, stopped } from '../../archive/support/data-directory.ts';
+import { contentsOf, makeDataDirectory, patternBytes, start, stopped } from '../../archive/support/data-directory.ts';
 import { type ForeignBackup, increment, page, putForeignBackup } from '../../archive/support/foreign-backup.ts';
 import { storeIn, temporaryDirectory, watched } from '../../archive/support/temporary.ts';
 import { killCount } from './kill-count.ts';
@@ -18,6 +18,8 @@ import { killCount } from './kill-count.ts';
 /** The child counts a step for each so many bytes of an object. */
 const stepBytes = 256;
 const maximumDelayMs = 60;
+/** Written past the page cache. */
+const largeFileBytes = 20 * 1024 * 1024;
 let killedCount = 0;
 /** With some tars in place already. */
 let killedHalfwayCount = 0;
@@ -36,6 +38,7 @@ beforeAll(async () => {
   directory = await temporaryDirectory();
   ({ store, root } = await storeIn(directory.path));
   await makeDataDirectory(join(directory.path, 'source'));
+  await writeFile(join(directory.path, 'source', 'base/5/90000'), patternBytes(largeFileBytes, 'past the page cache'));
   const uploaded = await uploadBaseBackup({
     store,
     dataDirectory: join(directory.path, 'source'),

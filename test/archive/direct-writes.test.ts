@@ -1,0 +1,168 @@
+import { closeSync, openSync } from 'node:fs';
+import { readdir, readFile, readlink, stat } from 'node:fs/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import * as fc from 'fast-check';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { DirectFile, openDirect } from '../../src/archive/fetch/direct-file.ts';
+import { directMemory, DirectWrites, directWriteBytes } from '../../src/archive/fetch/direct-writes.ts';
+import { ProcessorWatch } from '../../src/archive/fetch/processor-time.ts';
+import { RestoredTree } from '../../src/archive/fetch/restored-tree.ts';
+import { temporaryDirectory } from '../harness/temp.ts';
+
+const mebibyte = 1024 * 1024;
+const busy = (): { busyShare: () => number } => ({ busyShare: () => 1 });
+const idle = (): { busyShare: () => number } => ({ busyShare: () => 0.5 });
+
+/** Whether the directory that tests have takes such writes: without, a fetch goes through the page cache. */
+const isTaken = await (async () => {
+  await using directory = await temporaryDirectory();
+  const file = openDirect(directory.join('try'), 0o600);
+  if (file !== undefined) closeSync(file);
+  return file !== undefined;
+})();
+
+/** No byte is where it was 256 pages before. */
+function content(sizeBytes: number): Buffer {
+  const bytes = Buffer.alloc(sizeBytes);
+  for (let offset = 0; offset + 4 <= sizeBytes; offset += 512) bytes.writeUInt32LE(offset / 512 + 1, offset);
+  return bytes.fill(0x77, sizeBytes - (sizeBytes % 512));
+}
+
+/** Files below the directory that this process holds open. */
+async function openBelow(directory: string): Promise<readonly string[]> {
+  const links = await Promise.all((await readdir('/proc/self/fd')).map(async (fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')));
+  return links.filter((path) => path.startsWith(directory));
+}
+
+describe.skipIf(!isTaken)('a file that is written past the page cache', () => {
+  it('holds what it was given, wherever the pieces are cut and the disk turns out to be slow', async () => {
+    await using directory = await temporaryDirectory();
+    const path = directory.join('relation');
+    await directMemory.lend(async (memory) => {
+      const sizes = fc.integer({ min: 0, max: 5 * mebibyte });
+      await fc.assert(
+        fc.asyncProperty(sizes, fc.integer({ min: 1, max: 2 * mebibyte }), fc.option(sizes), async (sizeBytes, pieceBytes, slowFrom) => {
+          const [bytes, writes] = [content(sizeBytes), new DirectWrites(memory.subarray(0, 3 * directWriteBytes), busy)];
+          let cachedBytes = 0;
+          const onCached = (count: number): void => void (cachedBytes += count);
+          const sink = new DirectFile({ path, file: openDirect(path, 0o600) ?? -1, sizeBytes, writes, onCached });
+          for (let offset = 0; offset < sizeBytes; offset += pieceBytes) {
+            if (slowFrom !== null && offset >= slowFrom) writes.giveUp();
+            sink.write(bytes.subarray(offset, offset + pieceBytes));
+            await writes.room();
+          }
+          sink.end();
+          await sink.finished();
+          expect((await readFile(path)).equals(bytes)).toBe(true);
+          expect(cachedBytes).toBeLessThanOrEqual(slowFrom === null ? 0 : sizeBytes);
+        }),
+        { numRuns: 40 },
+      );
+    });
+    expect(await openBelow(directory.path)).toEqual([]);
+  });
+
+  it('goes through the page cache where the disk does not take such writes', async () => {
+    await using directory = await temporaryDirectory();
+    const path = directory.join('relation');
+    const bytes = content(5 * mebibyte + 1);
+    // No address in it is one that a disk takes.
+    const writes = new DirectWrites(Buffer.alloc(4 * directWriteBytes + 4096).subarray(1), busy);
+    const options = { path, file: openDirect(path, 0o600) ?? -1, sizeBytes: bytes.length, writes, onCached: () => undefined };
+    const sink = new DirectFile(options);
+    sink.write(bytes.subarray(0, 3 * mebibyte));
+    await writes.settled();
+    expect(writes.areWanted).toBe(false);
+    sink.write(bytes.subarray(3 * mebibyte));
+    sink.end();
+    await sink.finished();
+    expect((await readFile(path)).equals(bytes)).toBe(true);
+  });
+
+  it('says why it could not be written', async () => {
+    const writes = new DirectWrites(Buffer.alloc(4 * directWriteBytes), busy);
+    const [path, sizeBytes] = ['/dev/full', 2 * mebibyte];
+    const sink = new DirectFile({ path, file: openSync(path, 'w'), sizeBytes, writes, onCached: () => undefined });
+    sink.write(content(sizeBytes));
+    sink.end();
+    await expect(sink.finished()).rejects.toMatchObject({ code: 'ENOSPC' });
+    await writes.settled();
+  });
+});
+
+describe.skipIf(!isTaken)('a tree of restored files', () => {
+  it('writes large files past the page cache, and small ones through it', async () => {
+    await using directory = await temporaryDirectory();
+    const writes = new DirectWrites(Buffer.from(new WebAssembly.Memory({ initial: 128, maximum: 128, shared: false }).buffer), busy);
+    const take = vi.spyOn(writes, 'take');
+    const tree = new RestoredTree(writes);
+    const bytes = content(20 * mebibyte);
+    for (const [name, sizeBytes] of [
+      ['small', mebibyte],
+      ['large', bytes.length],
+    ] as const) {
+      const sink = tree.file(directory.join(name), { mode: 0o640, sizeBytes });
+      for (let offset = 0; offset < sizeBytes; offset += 256 * 1024) {
+        sink.write(bytes.subarray(offset, offset + 256 * 1024));
+        await tree.drain();
+      }
+      sink.end();
+      expect(take.mock.calls.length > 0).toBe(name === 'large');
+    }
+    await tree.sync();
+    await tree.close();
+    expect((await readFile(directory.join('large'))).equals(bytes)).toBe(true);
+    expect((await readFile(directory.join('small'))).equals(bytes.subarray(0, mebibyte))).toBe(true);
+    expect((await stat(directory.join('large'))).mode & 0o777).toBe(0o640);
+  });
+
+  it('holds no file open when it is given up midway', async () => {
+    await using directory = await temporaryDirectory();
+    await directMemory.lend(async (memory) => {
+      const tree = new RestoredTree(new DirectWrites(memory, busy));
+      tree.file(directory.join('whole'), { mode: 0o600, sizeBytes: 16 * mebibyte }).write(content(3 * mebibyte));
+      expect(await openBelow(directory.path)).toHaveLength(1);
+      await tree.close();
+    });
+    expect(await openBelow(directory.path)).toEqual([]);
+  });
+});
+
+describe('writes past the page cache', () => {
+  /** Two of three buffers are being written; room is waited for, and comes when a tenth of a second and more has gone by. */
+  async function waited(watch: () => { busyShare: () => number }): Promise<DirectWrites> {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const writes = new DirectWrites(Buffer.alloc(3 * directWriteBytes), watch);
+    const written = Promise.withResolvers<void>();
+    for (const buffer of [writes.take(), writes.take()]) writes.follow(written.promise, buffer ?? Buffer.alloc(0));
+    const room = writes.room();
+    await nextTurn();
+    vi.advanceTimersByTime(150);
+    written.resolve();
+    await room;
+    return writes;
+  }
+
+  it('are given up where the processors wait for the disk too', async () => {
+    const writes = await waited(idle);
+    expect(writes.areWanted).toBe(false);
+    expect(writes.take()).toBeUndefined();
+  });
+
+  it('go on where the processors are busy meanwhile', async () => {
+    const writes = await waited(busy);
+    expect(writes.areWanted).toBe(true);
+    expect(writes.take()).toBeDefined();
+  });
+});
+
+describe('the processors', () => {
+  it('are busy while this thread is', () => {
+    const watch = new ProcessorWatch();
+    const untilMs = performance.now() + 10_000;
+    while (watch.busyShare() === 0 && performance.now() < untilMs);
+    expect(watch.busyShare()).toBeGreaterThan(0);
+    expect(watch.busyShare()).toBeLessThanOrEqual(1);
+  });
+});
