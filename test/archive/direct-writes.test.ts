@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import * as fc from 'fast-check';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { DirectFile, openDirect } from '../../src/archive/fetch/direct-file.ts';
-import { directMemory, DirectWrites, directWriteBytes } from '../../src/archive/fetch/direct-writes.ts';
+import { DirectWrites, directWriteBytes } from '../../src/archive/fetch/direct-writes.ts';
 import { ProcessorWatch } from '../../src/archive/fetch/processor-time.ts';
 import { RestoredTree } from '../../src/archive/fetch/restored-tree.ts';
 import { temporaryDirectory } from '../harness/temp.ts';
@@ -38,27 +38,26 @@ describe.skipIf(!isTaken)('a file that is written past the page cache', () => {
   it('holds what it was given, wherever the pieces are cut and the disk turns out to be slow', async () => {
     await using directory = await temporaryDirectory();
     const path = directory.join('relation');
-    await directMemory.lend(async (memory) => {
-      const sizes = fc.integer({ min: 0, max: 5 * mebibyte });
-      await fc.assert(
-        fc.asyncProperty(sizes, fc.integer({ min: 1, max: 2 * mebibyte }), fc.option(sizes), async (sizeBytes, pieceBytes, slowFrom) => {
-          const [bytes, writes] = [content(sizeBytes), new DirectWrites(memory.subarray(0, 3 * directWriteBytes), busy)];
-          let cachedBytes = 0;
-          const onCached = (count: number): void => void (cachedBytes += count);
-          const sink = new DirectFile({ path, file: openDirect(path, 0o600) ?? -1, sizeBytes, writes, onCached });
-          for (let offset = 0; offset < sizeBytes; offset += pieceBytes) {
-            if (slowFrom !== null && offset >= slowFrom) writes.giveUp();
-            sink.write(bytes.subarray(offset, offset + pieceBytes));
-            await writes.room();
-          }
-          sink.end();
-          await sink.finished();
-          expect((await readFile(path)).equals(bytes)).toBe(true);
-          expect(cachedBytes).toBeLessThanOrEqual(slowFrom === null ? 0 : sizeBytes);
-        }),
-        { numRuns: 40 },
-      );
-    });
+    const sizes = fc.integer({ min: 0, max: 5 * mebibyte });
+    await fc.assert(
+      fc.asyncProperty(sizes, fc.integer({ min: 1, max: 2 * mebibyte }), fc.option(sizes), async (sizeBytes, pieceBytes, slowFrom) => {
+        const [bytes, writes] = [content(sizeBytes), new DirectWrites({ watch: busy })];
+        let cachedBytes = 0;
+        const onCached = (count: number): void => void (cachedBytes += count);
+        const sink = new DirectFile({ path, file: openDirect(path, 0o600) ?? -1, sizeBytes, writes, onCached });
+        for (let offset = 0; offset < sizeBytes; offset += pieceBytes) {
+          if (slowFrom !== null && offset >= slowFrom) writes.giveUp();
+          sink.write(bytes.subarray(offset, offset + pieceBytes));
+          await writes.room();
+        }
+        sink.end();
+        await sink.finished();
+        await writes.close();
+        expect((await readFile(path)).equals(bytes)).toBe(true);
+        expect(cachedBytes).toBeLessThanOrEqual(slowFrom === null ? 0 : sizeBytes);
+      }),
+      { numRuns: 40 },
+    );
     expect(await openBelow(directory.path)).toEqual([]);
   });
 
@@ -67,12 +66,11 @@ describe.skipIf(!isTaken)('a file that is written past the page cache', () => {
     const path = directory.join('relation');
     const bytes = content(5 * mebibyte + 1);
     // No address in it is one that a disk takes.
-    const writes = new DirectWrites(Buffer.alloc(4 * directWriteBytes + 4096).subarray(1), busy);
+    const writes = new DirectWrites({ memory: Buffer.alloc(4 * directWriteBytes + 4096).subarray(1), watch: busy });
     const options = { path, file: openDirect(path, 0o600) ?? -1, sizeBytes: bytes.length, writes, onCached: () => undefined };
     const sink = new DirectFile(options);
     sink.write(bytes.subarray(0, 3 * mebibyte));
-    await writes.settled();
-    expect(writes.areWanted).toBe(false);
+    await vi.waitFor(() => expect(writes.areWanted).toBe(false));
     sink.write(bytes.subarray(3 * mebibyte));
     sink.end();
     await sink.finished();
@@ -80,20 +78,20 @@ describe.skipIf(!isTaken)('a file that is written past the page cache', () => {
   });
 
   it('says why it could not be written', async () => {
-    const writes = new DirectWrites(Buffer.alloc(4 * directWriteBytes), busy);
+    const writes = new DirectWrites({ watch: busy });
     const [path, sizeBytes] = ['/dev/full', 2 * mebibyte];
     const sink = new DirectFile({ path, file: openSync(path, 'w'), sizeBytes, writes, onCached: () => undefined });
     sink.write(content(sizeBytes));
     sink.end();
     await expect(sink.finished()).rejects.toMatchObject({ code: 'ENOSPC' });
-    await writes.settled();
+    await writes.close();
   });
 });
 
 describe.skipIf(!isTaken)('a tree of restored files', () => {
   it('writes large files past the page cache, and small ones through it', async () => {
     await using directory = await temporaryDirectory();
-    const writes = new DirectWrites(Buffer.from(new WebAssembly.Memory({ initial: 128, maximum: 128, shared: false }).buffer), busy);
+    const writes = new DirectWrites({ watch: busy });
     const take = vi.spyOn(writes, 'take');
     const tree = new RestoredTree(writes);
     const bytes = content(20 * mebibyte);
@@ -118,22 +116,20 @@ describe.skipIf(!isTaken)('a tree of restored files', () => {
 
   it('holds no file open when it is given up midway', async () => {
     await using directory = await temporaryDirectory();
-    await directMemory.lend(async (memory) => {
-      const tree = new RestoredTree(new DirectWrites(memory, busy));
-      tree.file(directory.join('whole'), { mode: 0o600, sizeBytes: 16 * mebibyte }).write(content(3 * mebibyte));
-      expect(await openBelow(directory.path)).toHaveLength(1);
-      await tree.close();
-    });
+    const tree = new RestoredTree(new DirectWrites({ watch: busy }));
+    tree.file(directory.join('whole'), { mode: 0o600, sizeBytes: 16 * mebibyte }).write(content(3 * mebibyte));
+    expect(await openBelow(directory.path)).toHaveLength(1);
+    await tree.close();
     expect(await openBelow(directory.path)).toEqual([]);
   });
 });
 
 describe('writes past the page cache', () => {
-  /** Two of three buffers are being written; room is waited for, and comes when a tenth of a second and more has gone by. */
+  /** All buffers are being written; room is waited for, and comes when a tenth of a second and more has gone by. */
   async function waited(watch: () => { busyShare: () => number }): Promise<DirectWrites> {
     vi.useFakeTimers({ toFake: ['performance'] });
     onTestFinished(() => void vi.useRealTimers());
-    const writes = new DirectWrites(Buffer.alloc(3 * directWriteBytes), watch);
+    const writes = new DirectWrites({ memory: Buffer.alloc(2 * directWriteBytes), watch });
     const written = Promise.withResolvers<void>();
     for (const buffer of [writes.take(), writes.take()]) writes.follow(written.promise, buffer ?? Buffer.alloc(0));
     const room = writes.room();

@@ -8,7 +8,7 @@ import { temporaryDirectory } from '../harness/temp.ts';
 const mebibyte = Buffer.alloc(1024 * 1024, 'walkback');
 /** Through the page cache. */
 function throughCache(): RestoredTree {
-  const writes = new DirectWrites(Buffer.alloc(0));
+  const writes = new DirectWrites();
   writes.giveUp();
   return new RestoredTree(writes);
 }

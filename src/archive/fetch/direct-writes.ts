@@ -4,48 +4,48 @@
  * Where the disk is what everything waits for, the cache in front of it does more: it always has something to write.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { LendingPool } from '../buffer-pool.ts';
 import { ProcessorWatch } from './processor-time.ts';
 
 /** Bytes of one write. */
 export const directWriteBytes = 1024 * 1024;
-/** Of one tar. */
-const bufferCount = 8;
+/** Of one tar: one is filled while the others are written. */
+const bufferCount = 4;
 /** So many are free before more content comes: what is decompressed at a time seldom fills more. */
-const freeMinimum = 2;
+const freeMinimum = 1;
 /** Looked at so long, while there was not enough room. */
 const lookMs = 100;
 /** Processors that are less busy than this, while there is not enough room, wait for the disk. */
 const busyShareMinimum = 0.75;
-/** Tars in work in a thread: what `storage.download_concurrency` may be at most. */
-const tarsMaximum = 64;
 const wasmPageBytes = 64 * 1024;
 
-/** Memory of the writes of one tar, of which only what is used is there. Aligned as disks want it: V8 has the system map what WebAssembly uses. */
-export const directMemory: LendingPool<Buffer> = new LendingPool({
-  make: () => {
-    const pageCount = (bufferCount * directWriteBytes) / wasmPageBytes;
-    return Buffer.from(new WebAssembly.Memory({ initial: pageCount, maximum: pageCount, shared: false }).buffer);
-  },
-  maximumCount: tarsMaximum,
-});
+/** Memory of tars that are done, for those that follow in this thread: as much as there were tars at a time, and it goes with the thread. */
+const sparedMemory: Buffer[] = [];
 
-/** The writes of one tar, and whether its disk is fast enough for them. */
+/** Memory for the writes of one tar. Aligned as disks want it: V8 has the system map what WebAssembly uses. */
+function makeMemory(): Buffer {
+  const pageCount = (bufferCount * directWriteBytes) / wasmPageBytes;
+  return Buffer.from(new WebAssembly.Memory({ initial: pageCount, maximum: pageCount, shared: false }).buffer);
+}
+
+/** What may be other than it is. */
+export interface DirectWritesOptions {
+  /** In place of memory that the thread keeps. */
+  readonly memory?: Buffer;
+  /** Watches the processors from now on. */
+  readonly watch?: () => Pick<ProcessorWatch, 'busyShare'>;
+}
+
+/** The writes of one tar, and whether its disk is fast enough for them. Its memory is taken by the first. */
 export class DirectWrites {
-  readonly #free: Buffer[];
+  readonly #options: DirectWritesOptions;
+  #memory: Buffer | undefined;
+  #free: Buffer[] = [];
   readonly #underWay = new Set<Promise<void>>();
-  readonly #watch: () => Pick<ProcessorWatch, 'busyShare'>;
   #areWanted = true;
   #look: { readonly sinceMs: number; readonly processors: Pick<ProcessorWatch, 'busyShare'> } | undefined;
 
-  /**
-   * @param memory for as many writes as it has room for
-   * @param watch watches the processors from now on
-   */
-  constructor(memory: Buffer, watch: () => Pick<ProcessorWatch, 'busyShare'> = () => new ProcessorWatch()) {
-    this.#watch = watch;
-    const count = Math.floor(memory.length / directWriteBytes);
-    this.#free = Array.from({ length: count }, (_, index) => memory.subarray(index * directWriteBytes, (index + 1) * directWriteBytes));
+  constructor(options: DirectWritesOptions = {}) {
+    this.#options = options;
   }
 
   /** False: the page cache is the better way from now on. */
@@ -55,7 +55,9 @@ export class DirectWrites {
 
   /** A buffer to fill; undefined when there is none, or none is to be used any more. */
   take(): Buffer | undefined {
-    return this.#areWanted ? this.#free.pop() : undefined;
+    if (!this.#areWanted) return undefined;
+    if (this.#memory === undefined) this.#begin();
+    return this.#free.pop();
   }
 
   /** For disks that are slower, and file systems that do not take such writes. */
@@ -63,17 +65,13 @@ export class DirectWrites {
     this.#areWanted = false;
   }
 
-  /** Hears of a write that goes on by itself; its buffer is free when it has ended well. Whoever waits for the write has its error. */
+  /** Hears of a write that goes on by itself; its buffer is free when it has ended. Whoever waits for the write has its error. */
   follow(writing: Promise<void>, buffer: Buffer): void {
-    const ended = writing.then(
-      () => {
-        this.#free.push(buffer);
-        this.#underWay.delete(ended);
-      },
-      () => {
-        this.#underWay.delete(ended);
-      },
-    );
+    const free = (): void => {
+      this.#free.push(buffer);
+      this.#underWay.delete(ended);
+    };
+    const ended = writing.then(free, free);
     this.#underWay.add(ended);
   }
 
@@ -82,15 +80,25 @@ export class DirectWrites {
     if (!this.#areWanted || this.#underWay.size === 0) return;
     await nextTurn();
     if (this.#free.length >= freeMinimum) return;
-    this.#look ??= { sinceMs: performance.now(), processors: this.#watch() };
+    this.#look ??= { sinceMs: performance.now(), processors: (this.#options.watch ?? (() => new ProcessorWatch()))() };
     while (this.#free.length < freeMinimum && this.#underWay.size > 0) await Promise.race(this.#underWay);
     if (performance.now() - this.#look.sinceMs < lookMs) return;
     if (this.#look.processors.busyShare() < busyShareMinimum) this.giveUp();
     this.#look = undefined;
   }
 
-  /** Waits until nothing is being written, well or not. */
-  async settled(): Promise<void> {
+  /** Waits until nothing is being written, well or not, and leaves the memory to others. */
+  async close(): Promise<void> {
+    this.giveUp();
     await Promise.all(this.#underWay);
+    if (this.#memory !== undefined && this.#options.memory === undefined) sparedMemory.push(this.#memory);
+    this.#memory = undefined;
+  }
+
+  #begin(): void {
+    const memory = this.#options.memory ?? sparedMemory.pop() ?? makeMemory();
+    this.#memory = memory;
+    const count = Math.floor(memory.length / directWriteBytes);
+    this.#free = Array.from({ length: count }, (_, index) => memory.subarray(index * directWriteBytes, (index + 1) * directWriteBytes));
   }
 }

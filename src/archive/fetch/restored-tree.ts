@@ -11,7 +11,7 @@ import { allEnded } from '../parallel.ts';
 import type { MemberSink, TarMember } from '../tar-reader.ts';
 import { CachedFile } from './cached-file.ts';
 import { DirectFile, openDirect } from './direct-file.ts';
-import type { DirectWrites } from './direct-writes.ts';
+import { DirectWrites } from './direct-writes.ts';
 import { IncrementSink } from './increment.ts';
 
 /** A batch is synced when it has so many bytes or files. */
@@ -35,7 +35,7 @@ export class RestoredTree {
   #open: { close: () => void | Promise<void> } | undefined;
   readonly #writes: DirectWrites;
 
-  constructor(writes: DirectWrites) {
+  constructor(writes: DirectWrites = new DirectWrites()) {
     this.#writes = writes;
   }
 
@@ -104,7 +104,7 @@ export class RestoredTree {
     this.#open = undefined;
     // Whoever had to know of an error has it from drain or sync.
     await Promise.allSettled(this.#syncing);
-    await this.#writes.settled();
+    await this.#writes.close();
   }
 
   #directSink(sink: DirectFile): MemberSink {

@@ -8,7 +8,6 @@ import type { ObjectCipher } from '../encryption/cipher.ts';
 import { contentReader } from '../object-content.ts';
 import { type MemberSink, type TarMember, TarReader } from '../tar-reader.ts';
 import { chunkBytes, type ExtractionJob } from './extraction-job.ts';
-import { DirectWrites, directMemory } from './direct-writes.ts';
 import { MemberPlacement } from './member-placement.ts';
 import { RestoredTree } from './restored-tree.ts';
 
@@ -25,19 +24,17 @@ export async function extractTar(job: ExtractionJob, stored: Chunks, cipher: Obj
   await using proven = job.proveIn === undefined ? undefined : await KeptObject.prove({ ...job, path: job.proveIn }, stored);
   // Without a SHA-256 of ours, what speaks for the bytes are the checksums in them.
   if (proven !== undefined && job.expectedSha256 === undefined) await readMembers(read(proven.chunks()), () => undefined);
-  await directMemory.lend(async (memory) => {
-    const tree = new RestoredTree(new DirectWrites(memory));
-    try {
-      await readMembers(
-        read(proven?.chunks() ?? stored),
-        (member) => sinkOf(member, { placement, tree }),
-        async () => tree.drain(),
-      );
-      await tree.sync();
-    } finally {
-      await tree.close();
-    }
-  });
+  const tree = new RestoredTree();
+  try {
+    await readMembers(
+      read(proven?.chunks() ?? stored),
+      (member) => sinkOf(member, { placement, tree }),
+      async () => tree.drain(),
+    );
+    await tree.sync();
+  } finally {
+    await tree.close();
+  }
   return placement.arrivedCount;
 }
 
