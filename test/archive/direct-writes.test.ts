@@ -54,7 +54,9 @@ describe.skipIf(!isTaken)('a file that is written past the page cache', () => {
         await sink.finished();
         await writes.close();
         expect((await readFile(path)).equals(bytes)).toBe(true);
-        expect(cachedBytes).toBeLessThanOrEqual(slowFrom === null ? 0 : sizeBytes);
+        // A larger piece may find no buffer, and does not wait for one.
+        const isWaitedFor = slowFrom === null && pieceBytes <= directWriteBytes;
+        expect(cachedBytes).toBeLessThanOrEqual(isWaitedFor ? 0 : sizeBytes);
       }),
       { numRuns: 40 },
     );
