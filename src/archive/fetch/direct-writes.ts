@@ -75,7 +75,7 @@ export class DirectWrites {
     this.#underWay.add(ended);
   }
 
-  /** Lets a thread that writes without pause hear what was written. Waits until there is room for more, or gives up because the processors do too. */
+  /** Lets a thread that writes without pause hear what was written. Waits until there is room for more, or gives up when the processors were idle meanwhile. */
   async room(): Promise<void> {
     if (!this.#areWanted || this.#underWay.size === 0) return;
     await nextTurn();
