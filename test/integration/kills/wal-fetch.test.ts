@@ -9,12 +9,11 @@ import { type ConnectOptions, connectServer } from '../../../src/postgres/connec
 import { startServer, stopServer } from '../../../src/postgres/process-control.ts';
 import { freePort, testAdminRole } from '../../harness/postgres.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
-import { killCount } from './kill-count.ts';
+import { killCount, killsTimeoutMs } from './kill-count.ts';
 import { KilledAgent, seed } from './killed-agent.ts';
 import { fingerprintSql, KillScene } from './scene.ts';
 
 const segmentCount = 40;
-const timeoutMs = 60_000 + killCount * 3_000;
 const recoveryTimeoutMs = 30_000;
 let scene: KillScene;
 let base: string;
@@ -35,9 +34,13 @@ beforeAll(async () => {
 afterAll(async () => scene[Symbol.asyncDispose]());
 
 describe('an agent that is killed while PostgreSQL replays', () => {
-  it(`brings every segment, and recovery ends with the exact rows (${killCount} kills, seed ${seed})`, { timeout: timeoutMs }, async () => {
-    for (let kills = 0, round = 1; kills < killCount; round += 1) kills += await recoverWithKills(round, killCount - kills);
-  });
+  it(
+    `brings every segment, and recovery ends with the exact rows (${killCount} kills, seed ${seed})`,
+    { timeout: killsTimeoutMs },
+    async () => {
+      for (let kills = 0, round = 1; kills < killCount; round += 1) kills += await recoverWithKills(round, killCount - kills);
+    },
+  );
 });
 
 /** @returns how often the agent was killed until recovery had ended */
@@ -73,9 +76,9 @@ async function recoverWithKills(round: number, killsMaximum: number): Promise<nu
   const logFile = join(socketDirectory, 'server.log');
   const server = { host: socketDirectory, port, user: testAdminRole, database: 'postgres' };
   const recover = async () => {
-    await startServer({ binDirectory, dataDirectory, logFile, timeoutMs, until: 'launched' });
+    await startServer({ binDirectory, dataDirectory, logFile, timeoutMs: killsTimeoutMs, until: 'launched' });
     await waitUntil(async () => (await ask(server, 'SELECT pg_is_in_recovery()::text')) === 'false', {
-      timeoutMs,
+      timeoutMs: killsTimeoutMs,
       description: 'recovery has ended',
     });
   };

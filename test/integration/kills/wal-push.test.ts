@@ -5,15 +5,14 @@ import { describe, expect, it } from 'vitest';
 import { conflictsPrefix, walKey, walPrefix } from '../../../src/archive/layout.ts';
 import { defaultWalSegmentBytes } from '../../../src/domain/wal-segment.ts';
 import { keysOf } from '../../archive/support/temporary.ts';
-import { killCount } from './kill-count.ts';
+import { killCount, killsTimeoutMs } from './kill-count.ts';
 import { KilledAgent, seed } from './killed-agent.ts';
 import { KillScene } from './scene.ts';
 
 const segmentsPerKill = 2;
-const timeoutMs = 60_000 + killCount * 3_000;
 
 describe('an agent that is killed while PostgreSQL archives', () => {
-  it(`loses no segment and stores none twice (${killCount} kills, seed ${seed})`, { timeout: timeoutMs }, async () => {
+  it(`loses no segment and stores none twice (${killCount} kills, seed ${seed})`, { timeout: killsTimeoutMs }, async () => {
     await using scene = await KillScene.open('kills-push');
     await using agent = new KilledAgent(scene.plan);
     for (let kill = 0; kill < killCount; kill += 1) {
