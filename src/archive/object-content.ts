@@ -1,7 +1,7 @@
 /** From content to stored bytes and back: compressed first, encrypted then. The one place that puts the two together. */
 import { messageOf, WalkbackError } from '../domain/errors.ts';
 import { decompressionOf } from './compression.ts';
-import type { Chunks, Codec, CompressOptions, DecompressOptions } from './compression/codec.ts';
+import type { Chunks, Codec, CompressOptions, ContentTarget, DecompressOptions } from './compression/codec.ts';
 import { type ObjectCipher, WrongKeyError } from './encryption/cipher.ts';
 import { assertWritable } from './encryption.ts';
 
@@ -19,22 +19,25 @@ export function storedForm(chunks: Chunks, { codec, cipher, ...options }: Stored
 }
 
 /** A stored object, and how its content is read. */
-interface StoredForm extends DecompressOptions {
+interface StoredForm extends Omit<DecompressOptions, 'target'> {
   readonly key: string;
   /** Of its compression. */
   readonly extension: string;
   readonly cipher: ObjectCipher | undefined;
 }
 
+/** The content of stored bytes; `target` is where the next piece is wanted. */
+export type ContentReader = (stored: Chunks, target?: ContentTarget) => AsyncIterable<Buffer>;
+
 /**
  * How an object's content is read.
  * The reader throws WalkbackError DECRYPTION_FAILED naming the key when the beginning fits no key, SyntaxError and the codec's own errors for damage.
  * @throws WalkbackError ARCHIVE_FORMAT_UNSUPPORTED for an extension that nobody knows
  */
-export function contentReader({ key, extension, cipher, ...options }: StoredForm): (stored: Chunks) => AsyncIterable<Buffer> {
+export function contentReader({ key, extension, cipher, ...options }: StoredForm): ContentReader {
   const { decompress } = decompressionOf(extension, key);
-  if (cipher === undefined) return (stored) => plainContent(decompress(stored, options));
-  return (stored) => decompress(decrypted(stored, key, cipher), options);
+  if (cipher === undefined) return (stored, target) => plainContent(decompress(stored, { ...options, target }));
+  return (stored, target) => decompress(decrypted(stored, key, cipher), { ...options, target });
 }
 
 async function* decrypted(stored: Chunks, key: string, cipher: ObjectCipher): AsyncGenerator<Buffer> {

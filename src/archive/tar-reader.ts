@@ -16,6 +16,8 @@ export interface TarMember {
 /** Takes the content of one member: pieces that are valid during the call only, and then its end. */
 export interface MemberSink {
   readonly write: (piece: Buffer) => void;
+  /** Where the next bytes are wanted: a piece that lies there is not copied. Never empty; undefined: anywhere. */
+  readonly target?: () => Buffer | undefined;
   readonly end: () => void;
 }
 
@@ -58,6 +60,11 @@ export class TarReader {
       this.#take(piece);
       if (this.#leftBytes === 0) this.#complete();
     }
+  }
+
+  /** Where the next bytes are wanted: in the memory of whoever takes the present member's content. Never empty; undefined: anywhere. */
+  target(): Buffer | undefined {
+    return this.#place.kind === 'body' ? this.#place.sink?.target?.()?.subarray(0, this.#leftBytes) : undefined;
   }
 
   /** @throws SyntaxError when the archive ends too early */

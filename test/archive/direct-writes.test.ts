@@ -1,13 +1,19 @@
 import { closeSync, openSync } from 'node:fs';
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { zstdCompressSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { zlibOutputChunkBytes } from '../../src/archive/compression/zlib-stream.ts';
+import { zstd } from '../../src/archive/compression/zstd.ts';
 import { DirectFile, openDirect } from '../../src/archive/fetch/direct-file.ts';
 import { DirectWrites, directWriteBytes } from '../../src/archive/fetch/direct-writes.ts';
 import { ProcessorWatch } from '../../src/archive/fetch/processor-time.ts';
 import { RestoredTree } from '../../src/archive/fetch/restored-tree.ts';
+import { TarReader } from '../../src/archive/tar-reader.ts';
 import { temporaryDirectory } from '../harness/temp.ts';
+import { cut } from './support/pieces.ts';
+import { tarOf } from './support/tar.ts';
 
 const mebibyte = 1024 * 1024;
 const busy = (): { busyShare: () => number } => ({ busyShare: () => 1 });
@@ -79,6 +85,59 @@ describe.skipIf(!isTaken)('a file that is written past the page cache', () => {
     expect((await readFile(path)).equals(bytes)).toBe(true);
   });
 
+  it('holds what was decompressed into its buffers, and of several in one tar each its own', async () => {
+    await using directory = await temporaryDirectory();
+    const sizes = fc.array(fc.integer({ min: 0, max: 3 * mebibyte }), { minLength: 1, maxLength: 3 });
+    await fc.assert(
+      fc.asyncProperty(sizes, fc.integer({ min: 1000, max: 2 * mebibyte }), async (sizesBytes, pieceBytes) => {
+        const members = sizesBytes.map((sizeBytes, index) => ({ name: directory.join(String(index)), content: content(sizeBytes) }));
+        const stored = zstdCompressSync(tarOf(members));
+        const writes = new DirectWrites({ watch: busy });
+        const finished: Promise<void>[] = [];
+        let copiedBytes = 0;
+        const reader = new TarReader(({ name, sizeBytes }) => {
+          const sink = new DirectFile({ path: name, file: openDirect(name, 0o600) ?? -1, sizeBytes, writes, onCached: () => undefined });
+          const write = (piece: Buffer): void => {
+            if (piece.buffer !== sink.target()?.buffer) copiedBytes += piece.length;
+            sink.write(piece);
+          };
+          const end = (): void => {
+            sink.end();
+            finished.push(sink.finished());
+          };
+          return { write, target: () => sink.target(), end };
+        });
+        const target = (): Buffer | undefined => reader.target();
+        for await (const piece of zstd.decompress(cut(stored, pieceBytes), { inThisThread: true, target })) {
+          reader.push(piece);
+          await writes.room();
+        }
+        reader.finish();
+        await Promise.all(finished);
+        await writes.close();
+        for (const { name, content: bytes } of members) expect((await readFile(name)).equals(bytes)).toBe(true);
+        // What came with the header before it, and what the very last step made.
+        expect(copiedBytes).toBeLessThanOrEqual((members.length + 1) * zlibOutputChunkBytes);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('copies what lies elsewhere in its own memory', async () => {
+    await using directory = await temporaryDirectory();
+    const path = directory.join('relation');
+    const memory = Buffer.alloc(4 * directWriteBytes);
+    const writes = new DirectWrites({ memory, watch: busy });
+    const sink = new DirectFile({ path, file: openSync(path, 'w'), sizeBytes: 512, writes, onCached: () => undefined });
+    // The last of the buffers is taken first.
+    const elsewhere = memory.subarray(0, 512).fill(0x11);
+    sink.write(elsewhere);
+    sink.end();
+    await sink.finished();
+    await writes.close();
+    expect((await readFile(path)).equals(Buffer.alloc(512, 0x11))).toBe(true);
+  });
+
   it('says why it could not be written', async () => {
     const writes = new DirectWrites({ watch: busy });
     const [path, sizeBytes] = ['/dev/full', 2 * mebibyte];
@@ -86,6 +145,24 @@ describe.skipIf(!isTaken)('a file that is written past the page cache', () => {
     sink.write(content(sizeBytes));
     sink.end();
     await expect(sink.finished()).rejects.toMatchObject({ code: 'ENOSPC' });
+    await writes.close();
+  });
+
+  it('says so before the file is at its end', async () => {
+    const writes = new DirectWrites({ watch: busy });
+    const [path, sizeBytes] = ['/dev/full', 1024 * mebibyte];
+    const sink = new DirectFile({ path, file: openSync(path, 'w'), sizeBytes, writes, onCached: () => undefined });
+    const piece = content(mebibyte);
+    let takenBytes = 0;
+    const takeAll = async (): Promise<void> => {
+      for (; takenBytes < sizeBytes; takenBytes += piece.length) {
+        sink.write(piece);
+        await writes.room();
+      }
+    };
+    await expect(takeAll()).rejects.toMatchObject({ code: 'ENOSPC' });
+    expect(takenBytes).toBeLessThan(16 * mebibyte);
+    await sink.close();
     await writes.close();
   });
 });

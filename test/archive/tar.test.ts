@@ -5,21 +5,9 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { packIntoParts } from '../../src/archive/tar-partition.ts';
 import { TarReader } from '../../src/archive/tar-reader.ts';
-import { type TarEntry, tarEnd, tarHeader, tarPaddingBytes } from '../../src/archive/tar-writer.ts';
+import { tarEnd, tarHeader } from '../../src/archive/tar-writer.ts';
+import { tarOf } from './support/tar.ts';
 import { temporaryDirectory } from './support/temporary.ts';
-
-interface Member {
-  readonly name: string;
-  readonly content: Buffer;
-}
-
-function tarOf(members: readonly Member[]): Buffer {
-  const blocks = members.flatMap(({ name, content }) => {
-    const entry: TarEntry = { name, type: 'file', mode: 0o600, sizeBytes: content.length, changedSeconds: 1_700_000_000 };
-    return [tarHeader(entry), content, Buffer.alloc(tarPaddingBytes(content.length))];
-  });
-  return Buffer.concat([...blocks, tarEnd]);
-}
 
 async function membersOf(bytes: Buffer, chunkBytes = 1000) {
   const members: { name: string; type: string; mode: number; content: Buffer }[] = [];
@@ -53,6 +41,33 @@ describe('tar', () => {
         const read = await membersOf(tarOf(members), chunkBytes);
         expect(read).toEqual(members.map((written) => ({ ...written, type: 'file', mode: 0o600 })));
       }),
+    );
+  });
+
+  it('TarReader wants the content of members, and nothing else, where their takers want it', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(member, { maxLength: 6 }), fc.integer({ min: 1, max: 2000 }), async (members, memoryBytes) => {
+        const bytes = tarOf(members);
+        const written: Buffer[] = [];
+        const memory = Buffer.alloc(memoryBytes);
+        const reader = new TarReader(() => ({
+          write: (piece) => void written.push(Buffer.from(piece)),
+          target: () => memory,
+          end: () => undefined,
+        }));
+        for (let offset = 0; offset < bytes.length;) {
+          const target = reader.target();
+          const piece = bytes.subarray(offset, offset + (target?.length ?? 1));
+          const before = written.length;
+          reader.push(piece);
+          offset += piece.length;
+          // Headers, names and padding have no target.
+          expect(written.length - before).toBe(target === undefined ? 0 : 1);
+        }
+        reader.finish();
+        expect(Buffer.concat(written)).toEqual(Buffer.concat(members.map(({ content }) => content)));
+      }),
+      { numRuns: 25 },
     );
   });
 

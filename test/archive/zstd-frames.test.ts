@@ -88,6 +88,39 @@ describe('frames that threads pack', () => {
       expect((await collected(zstd.decompress(cut(stored, pieceBytes), options))).equals(content), `${pieceBytes}`).toBe(true);
   });
 
+  it('are decompressed to where their content is wanted', async () => {
+    const targetsBytes = fc.array(fc.option(fc.integer({ min: 1, max: 4000 })), { minLength: 1, maxLength: 20 });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uint8Array({ maxLength: 9000 }),
+        fc.integer({ min: 1, max: 3000 }),
+        targetsBytes,
+        async (bytes, pieceBytes, targets) => {
+          const content = Buffer.from(bytes);
+          const [stored, memory] = [await framed(content, pieceBytes), Buffer.alloc(content.length)];
+          let [doneBytes, asked] = [0, 0];
+          let target: Buffer | undefined;
+          const next = (): Buffer | undefined => {
+            const sizeBytes = targets[asked++ % targets.length] ?? 0;
+            const free = memory.subarray(doneBytes, doneBytes + sizeBytes);
+            target = free.length === 0 ? undefined : free;
+            return target;
+          };
+          for await (const piece of zstd.decompress(cut(stored, pieceBytes), { ...inThisThread, target: next })) {
+            const isInPlace = piece.buffer === memory.buffer;
+            expect(isInPlace).toBe(target !== undefined);
+            expect(isInPlace ? piece.byteOffset - memory.byteOffset : doneBytes).toBe(doneBytes);
+            piece.copy(memory, doneBytes);
+            doneBytes += piece.length;
+          }
+          expect(doneBytes).toBe(content.length);
+          expect(asked).toBeGreaterThanOrEqual(Math.sign(content.length));
+          expect(memory.equals(content)).toBe(true);
+        },
+      ),
+    );
+  });
+
   it('come from a few threads, for whom many parts wait their turn', async () => {
     const contents = Array.from({ length: 12 }, (_, index) => patternBytes(1_500_000 + index, `part ${index}`));
     const stored = await Promise.all(contents.map(async (content) => framed(content, 300_000)));

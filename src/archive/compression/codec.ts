@@ -14,10 +14,18 @@ export interface Decompression {
   readonly decompress: (chunks: Chunks, options?: DecompressOptions) => AsyncIterable<Buffer>;
 }
 
+/**
+ * Memory that the next piece of content is wanted in, never empty; undefined: anywhere. It is asked when the piece before was taken. A compression that can
+ * (zstd, in the calling thread) puts the piece there, and spares a copy.
+ */
+export type ContentTarget = () => Buffer | undefined;
+
 /** How decompressing may use the machine. */
 export interface DecompressOptions {
   /** Work in the calling thread, where the compression can (zstd): for threads that do nothing else. Default false: by libuv's threads, and nobody waits. */
   readonly inThisThread?: boolean;
+  /** Where the next piece is wanted. Default: nowhere in particular. */
+  readonly target?: ContentTarget | undefined;
 }
 
 /** A form that they are written in too. */

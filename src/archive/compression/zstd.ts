@@ -1,7 +1,14 @@
 /** Zstandard by node:zlib, and by threads of ours. */
 import { createZstdCompress, createZstdDecompress, zstdCompressSync } from 'node:zlib';
 import { packFrame } from '../packing-threads.ts';
-import { type Chunks, type Codec, type CompressOptions, compressorQueueChunks, type DecompressOptions } from './codec.ts';
+import {
+  type Chunks,
+  type Codec,
+  type CompressOptions,
+  compressorQueueChunks,
+  type ContentTarget,
+  type DecompressOptions,
+} from './codec.ts';
 import { compressedBy, compressorQueue, decompressedBy, zlibOutputChunkBytes } from './zlib-stream.ts';
 import { openZstdContext, type ZstdContext, zstdDirective } from './zstd-context.ts';
 import { FrameWalk } from './zstd-frame-walk.ts';
@@ -45,9 +52,9 @@ function packedFrame(chunk: Buffer, room: Buffer<SharedArrayBuffer> | undefined,
   return packed;
 }
 
-function decompress(chunks: Chunks, { inThisThread = false }: DecompressOptions = {}): AsyncIterable<Buffer> {
+function decompress(chunks: Chunks, { inThisThread = false, target }: DecompressOptions = {}): AsyncIterable<Buffer> {
   const context = inThisThread ? openZstdContext('decompress') : undefined;
-  return context === undefined ? decompressedByStreams(chunks) : decompressedIn(context, chunks);
+  return context === undefined ? decompressedByStreams(chunks) : decompressedIn(context, chunks, target);
 }
 
 /** A stream of node:zlib takes no more than one frame. */
@@ -97,15 +104,16 @@ class FramedChunks implements AsyncDisposable {
  * The last byte of each chunk is held back for the next, so that the step which takes the very last byte is the one that is told of the end: only then is
  * a frame that is not complete an error.
  */
-async function* decompressedIn(context: ZstdContext, chunks: Chunks): AsyncGenerator<Buffer> {
+async function* decompressedIn(context: ZstdContext, chunks: Chunks, target: ContentTarget = () => undefined): AsyncGenerator<Buffer> {
   using owned = context;
   const output = Buffer.allocUnsafeSlow(zlibOutputChunkBytes);
+  const nextOutput = (): Buffer => target() ?? output;
   const heldBack = Buffer.alloc(1);
   let heldBytes = 0;
   for await (const chunk of chunks) {
     if (chunk.length === 0) continue;
-    yield* decompressedSteps(owned, heldBack.subarray(0, heldBytes), output);
-    yield* decompressedSteps(owned, chunk.subarray(0, -1), output);
+    yield* decompressedSteps(owned, heldBack.subarray(0, heldBytes), nextOutput);
+    yield* decompressedSteps(owned, chunk.subarray(0, -1), nextOutput);
     heldBytes = chunk.copy(heldBack, 0, chunk.length - 1);
   }
   // A block, of at most 128 KiB, is all that can be left: it has room.
@@ -114,8 +122,9 @@ async function* decompressedIn(context: ZstdContext, chunks: Chunks): AsyncGener
 }
 
 /** Until the input is taken, and nothing is left that had no room. */
-function* decompressedSteps(context: ZstdContext, bytes: Buffer, output: Buffer): Generator<Buffer> {
+function* decompressedSteps(context: ZstdContext, bytes: Buffer, nextOutput: () => Buffer): Generator<Buffer> {
   for (let input = bytes, hasMore = bytes.length > 0; hasMore;) {
+    const output = nextOutput();
     const { takenBytes, madeBytes } = context.step(zstdDirective.continue, input, output);
     input = input.subarray(takenBytes);
     hasMore = input.length > 0 || madeBytes === output.length;

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { systemCodeOf } from '../../files/system-error.ts';
 import type { MemberSink } from '../tar-reader.ts';
 import { CachedFile } from './cached-file.ts';
-import { type DirectWrites, directWriteBytes } from './direct-writes.ts';
+import type { DirectWrites } from './direct-writes.ts';
 
 /** Positions and sizes are multiples of it: as large as a page of memory, and the blocks of no disk are larger. */
 const alignmentBytes = 4096;
@@ -54,18 +54,25 @@ export class DirectFile implements MemberSink {
     this.#options = options;
   }
 
+  /** What is free of the buffer that is being filled. */
+  target(): Buffer | undefined {
+    return this.#buffer()?.subarray(this.#usedBytes);
+  }
+
   write(piece: Buffer): void {
     for (let offset = 0; offset < piece.length;) {
-      this.#current ??= this.#rest === undefined ? this.#options.writes.take() : undefined;
-      if (this.#current === undefined) {
+      const buffer = this.#buffer();
+      if (buffer === undefined) {
         this.#rest ??= this.#restThroughCache();
         this.#rest.write(piece.subarray(offset));
         return;
       }
-      const copiedBytes = piece.copy(this.#current, this.#usedBytes, offset);
-      offset += copiedBytes;
-      this.#usedBytes += copiedBytes;
-      if (this.#usedBytes === directWriteBytes) this.#writeOut(this.#current);
+      const isInPlace = piece.buffer === buffer.buffer && piece.byteOffset + offset === buffer.byteOffset + this.#usedBytes;
+      const freeBytes = buffer.length - this.#usedBytes;
+      const takenBytes = isInPlace ? Math.min(piece.length - offset, freeBytes) : piece.copy(buffer, this.#usedBytes, offset);
+      offset += takenBytes;
+      this.#usedBytes += takenBytes;
+      if (this.#usedBytes === buffer.length) this.#writeOut(buffer);
     }
   }
 
@@ -99,6 +106,12 @@ export class DirectFile implements MemberSink {
   async #closeWhenQuiet(): Promise<void> {
     await Promise.allSettled([this.#writing, this.#flushing]);
     closeSync(this.#options.file);
+  }
+
+  /** The one that is being filled, or the next; undefined when there is none, or the rest goes through the cache. */
+  #buffer(): Buffer | undefined {
+    this.#current ??= this.#rest === undefined ? this.#options.writes.take() : undefined;
+    return this.#current;
   }
 
   #restThroughCache(): CachedFile {

@@ -41,6 +41,7 @@ export class DirectWrites {
   #memory: Buffer | undefined;
   #free: Buffer[] = [];
   readonly #underWay = new Set<Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
   #areWanted = true;
   #look: { readonly sinceMs: number; readonly processors: Pick<ProcessorWatch, 'busyShare'> } | undefined;
 
@@ -65,19 +66,29 @@ export class DirectWrites {
     this.#areWanted = false;
   }
 
-  /** Hears of a write that goes on by itself; its buffer is free when it has ended. Whoever waits for the write has its error. */
+  /** Hears of a write that goes on by itself; its buffer is free when it has ended. Whoever waits for the write, or next for room, has its error. */
   follow(writing: Promise<void>, buffer: Buffer): void {
-    const free = (): void => {
-      this.#free.push(buffer);
-      this.#underWay.delete(ended);
-    };
-    const ended = writing.then(free, free);
+    const ended = writing
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .then(() => {
+        this.#free.push(buffer);
+        this.#underWay.delete(ended);
+      });
     this.#underWay.add(ended);
   }
 
-  /** Lets a thread that writes without pause hear what was written. Waits until there is room for more, or gives up when the processors were idle meanwhile. */
+  /**
+   * Lets a thread that writes without pause hear what was written. Waits until there is room for more, or gives up when the processors were idle meanwhile.
+   * @throws the error of a write that failed: a full disk takes nothing of what is still to be fetched for the file
+   */
   async room(): Promise<void> {
-    if (!this.#areWanted || this.#underWay.size === 0) return;
+    if (this.#areWanted && this.#underWay.size > 0) await this.#waitForRoom();
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  async #waitForRoom(): Promise<void> {
     await nextTurn();
     if (this.#free.length >= freeMinimum) return;
     this.#look ??= { sinceMs: performance.now(), processors: (this.#options.watch ?? (() => new ProcessorWatch()))() };

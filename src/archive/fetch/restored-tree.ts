@@ -114,7 +114,7 @@ export class RestoredTree {
       this.#open = undefined;
       this.#follow(sink.finished());
     };
-    return { write: (piece) => sink.write(piece), end };
+    return { write: (piece) => sink.write(piece), target: () => sink.target(), end };
   }
 
   /** The error is thrown where it is awaited, by a later drain or by sync. */

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { Chunks } from '../compression/codec.ts';
+import type { Chunks, ContentTarget } from '../compression/codec.ts';
 import { wrongSha256 } from '../documents/stored-document.ts';
 import type { ObjectCipher } from '../encryption/cipher.ts';
 import { contentReader } from '../object-content.ts';
@@ -23,11 +23,11 @@ export async function extractTar(job: ExtractionJob, stored: Chunks, cipher: Obj
   const placement = new MemberPlacement(job.placement);
   await using proven = job.proveIn === undefined ? undefined : await KeptObject.prove({ ...job, path: job.proveIn }, stored);
   // Without a SHA-256 of ours, what speaks for the bytes are the checksums in them.
-  if (proven !== undefined && job.expectedSha256 === undefined) await readMembers(read(proven.chunks()), () => undefined);
+  if (proven !== undefined && job.expectedSha256 === undefined) await readMembers((target) => read(proven.chunks(), target), nowhere);
   const tree = new RestoredTree();
   try {
     await readMembers(
-      read(proven?.chunks() ?? stored),
+      (target) => read(proven?.chunks() ?? stored, target),
       (member) => sinkOf(member, { placement, tree }),
       async () => tree.drain(),
     );
@@ -38,13 +38,17 @@ export async function extractTar(job: ExtractionJob, stored: Chunks, cipher: Obj
   return placement.arrivedCount;
 }
 
+function nowhere(): undefined {
+  return undefined;
+}
+
 async function readMembers(
-  content: AsyncIterable<Buffer>,
+  content: (target: ContentTarget) => AsyncIterable<Buffer>,
   onMember: (member: TarMember) => MemberSink | undefined,
   afterPiece?: () => Promise<void>,
 ): Promise<void> {
   const reader = new TarReader(onMember);
-  for await (const piece of content) {
+  for await (const piece of content(() => reader.target())) {
     reader.push(piece);
     await afterPiece?.();
   }
