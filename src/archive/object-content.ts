@@ -19,7 +19,7 @@ export function storedForm(chunks: Chunks, { codec, cipher, ...options }: Stored
 }
 
 /** A stored object, and how its content is read. */
-interface StoredForm extends Omit<DecompressOptions, 'target'> {
+interface StoredForm extends Pick<DecompressOptions, 'inThisThread'> {
   readonly key: string;
   /** Of its compression. */
   readonly extension: string;
