@@ -128,9 +128,10 @@ export function clientError(error: unknown, workflowId: string): WalkbackError {
   if (error instanceof WorkflowNotFoundError)
     return new WalkbackError('NOT_FOUND', `There is no operation with the id "${workflowId}".`, { cause: error });
   if (error instanceof WorkflowFailedError || error instanceof WorkflowUpdateFailedError) return walkbackErrorOfFailure(error);
-  // The client wraps what the server said: "Failed to query Workflow", caused by "4 DEADLINE_EXCEEDED: …".
+  // The client wraps what the server said: "Failed to query Workflow", caused by "4 DEADLINE_EXCEEDED: …". When the deadline passes, the server
+  // may end the call before our own timer does, and grpc-js then says "1 CANCELLED: Call cancelled" (subchannel-call.js); we cancel no call.
   const said = error instanceof Error ? `${error.message} ${String(error.cause)}` : '';
-  if (/DEADLINE_EXCEEDED|no poller|Workflow worker/i.test(said)) {
+  if (/DEADLINE_EXCEEDED|CANCELLED: Call cancelled|no poller|Workflow worker/i.test(said)) {
     return new WalkbackError('NO_WORKER', `No walkback worker answers for "${workflowId}".`, { cause: error });
   }
   if (/UNAVAILABLE|ECONNREFUSED/i.test(said)) {
