@@ -2,7 +2,7 @@
 import type { CommitFact } from '../domain/landing-report.ts';
 import { parseLsn, type Lsn } from '../domain/lsn.ts';
 import type { WalView } from '../domain/recovery-plan.ts';
-import { parseWalSegmentName, segmentNumberAt, type TimelineId, walSegmentName } from '../domain/wal-segment.ts';
+import { parseWalSegmentName, segmentNumberAt, walSegmentName } from '../domain/wal-segment.ts';
 import { signalOption } from './documents/stored-document.ts';
 import type { WalArchive } from './wal-archive.ts';
 import { readCommits } from './wal-commits.ts';
@@ -38,23 +38,27 @@ export async function readLandingCommits(archive: WalArchive, landing: LandingPl
   const { view, segmentBytes } = landing;
   const end = parseLsn(landing.endLsn);
   const number = segmentNumberAt(end, segmentBytes);
-  const range = view.segments.findLast(({ first, last }) => {
-    return parseWalSegmentName(first, segmentBytes).number <= number && number <= parseWalSegmentName(last, segmentBytes).number;
-  });
+  const range = view.segments.findLast((candidate) => isInRange(candidate, number, segmentBytes));
   if (range === undefined || segmentBytes > segmentMaximumBytes) return nothing;
-  const [firstNumber, lastNumber] = [range.first, range.last].map((name) => parseWalSegmentName(name, segmentBytes).number);
-  const reader = { archive, timeline: range.timeline, segmentBytes, signal: landing.signal };
-  const ahead = number + BigInt(segmentsAheadMaximum);
-  let wal = await readSegments(reader, number, ahead < (lastNumber ?? number) ? ahead : (lastNumber ?? number));
-  for (let back = 1; wal !== undefined; back += 1) {
-    const found = commitsAround(wal, end, landing.isLastReplayed);
-    const before = number - BigInt(back);
-    if (found.kept !== undefined || back >= segmentsBackMaximum || before < (firstNumber ?? number)) return found;
-    const earlier = await readSegments(reader, before, before);
-    if (earlier === undefined) return found;
-    wal = Buffer.concat([earlier, wal]);
+  const reader = { archive, range, segmentBytes, signal: landing.signal };
+  const readCommitsOf = (wal: Buffer) => commitsAround(wal, end, landing.isLastReplayed);
+  let wal = await readSegment(reader, number);
+  if (wal === undefined) return nothing;
+  let found = readCommitsOf(wal);
+  // Mostly both commits are in the landing's own segment. Of a record that goes on in the next one, nothing behind it is found here.
+  for (let ahead = 1; found.leftOut === undefined && ahead <= segmentsAheadMaximum; ahead += 1) {
+    const later = await readSegment(reader, number + BigInt(ahead));
+    if (later === undefined) break;
+    wal = Buffer.concat([wal, later]);
+    found = readCommitsOf(wal);
   }
-  return nothing;
+  for (let back = 1; found.kept === undefined && back <= segmentsBackMaximum; back += 1) {
+    const earlier = await readSegment(reader, number - BigInt(back));
+    if (earlier === undefined) break;
+    wal = Buffer.concat([earlier, wal]);
+    found = readCommitsOf(wal);
+  }
+  return found;
 }
 
 /** WAL whose records cannot be followed up to the landing tells nothing about it. */
@@ -73,22 +77,17 @@ function factOf(commit: { readonly time: string; readonly xid: string | undefine
 
 interface SegmentReader {
   readonly archive: WalArchive;
-  readonly timeline: TimelineId;
+  readonly range: WalView['segments'][number];
   readonly segmentBytes: number;
   readonly signal: AbortSignal;
 }
 
-async function readSegments(
-  { archive, timeline, segmentBytes, signal }: SegmentReader,
-  first: bigint,
-  last: bigint,
-): Promise<Buffer | undefined> {
-  const pieces: Buffer[] = [];
-  for (let number = first; number <= last; number += 1n) {
-    const bytes = await archive.read(walSegmentName({ timeline, number }, segmentBytes), signalOption(signal));
-    if (bytes === undefined) break;
-    // The archive uses its buffers again.
-    pieces.push(Buffer.from(bytes));
-  }
-  return pieces.length === 0 ? undefined : Buffer.concat(pieces);
+/** Undefined for one that the restore did not have, too. */
+async function readSegment({ archive, range, segmentBytes, signal }: SegmentReader, number: bigint): Promise<Buffer | undefined> {
+  if (!isInRange(range, number, segmentBytes)) return undefined;
+  return await archive.read(walSegmentName({ timeline: range.timeline, number }, segmentBytes), signalOption(signal));
+}
+
+function isInRange({ first, last }: SegmentReader['range'], number: bigint, segmentBytes: number): boolean {
+  return parseWalSegmentName(first, segmentBytes).number <= number && number <= parseWalSegmentName(last, segmentBytes).number;
 }

@@ -140,7 +140,7 @@ class StoredWal implements WalArchive {
   }
 
   async read(name: string, options: WalReadOptions = {}): Promise<Buffer | undefined> {
-    return await this.#read(name, options, Buffer.alloc(0));
+    return await this.#read(name, options, Buffer.allocUnsafeSlow(walFileKind(name) === 'segment' ? this.#options.segmentBytes : 0));
   }
 
   /** @param room takes the content when it is large enough */

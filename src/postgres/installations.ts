@@ -3,6 +3,7 @@ import { access, constants, glob, realpath } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { execa } from 'execa';
 import { WalkbackError } from '../domain/errors.ts';
+import { askedOnce } from './program-answers.ts';
 
 /** One installed PostgreSQL. */
 export interface PostgresInstallation {
@@ -83,13 +84,13 @@ async function hasPrograms(directory: string): Promise<boolean> {
 }
 
 async function installationIn(binDirectory: string): Promise<PostgresInstallation | undefined> {
-  const run = await execa(join(binDirectory, 'postgres'), ['--version'], {
-    reject: false,
-    timeout: versionTimeoutMs,
-    extendEnv: false,
-    env: {},
-  });
-  const [, version, major] = /\(PostgreSQL\) ((\d+)[.\w]*)/.exec(run.stdout ?? '') ?? [];
-  // A program that does not run here (another architecture, a missing library) is no use to anybody.
-  return version === undefined ? undefined : { major: Number(major), version, binDirectory };
+  const version = await versionOf(join(binDirectory, 'postgres'));
+  return version === undefined ? undefined : { major: Number.parseInt(version, 10), version, binDirectory };
 }
+
+/** As the program prints it. One that does not run here (another architecture, a missing library) is no use to anybody, and has none. */
+const versionOf = askedOnce(async (program) => {
+  const run = await execa(program, ['--version'], { reject: false, timeout: versionTimeoutMs, extendEnv: false, env: {} });
+  const [, version] = /\(PostgreSQL\) (\d+[.\w]*)/.exec(run.stdout ?? '') ?? [];
+  return version;
+}, candidatesMaximum);

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { freemem, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { askedOnce } from './program-answers.ts';
 
 /** What PostgreSQL shares with every process of the machine. */
 export interface Machine {
@@ -20,6 +21,8 @@ export interface Machine {
 }
 
 const linkedLibrariesTimeoutMs = 10_000;
+/** Installations whose libraries are remembered. */
+const linkedProgramsMaximum = 16;
 
 /** Looks at this machine. */
 export async function inspectMachine(): Promise<Machine> {
@@ -52,10 +55,16 @@ export function glibcVersion(): string | null {
 
 /** Major version of the ICU that the server's program is linked with; null for none, or where `ldd` does not tell. */
 export async function linkedIcuMajor(binDirectory: string): Promise<number | null> {
-  const run = await execa('ldd', [join(binDirectory, 'postgres')], { reject: false, timeout: linkedLibrariesTimeoutMs, stdin: 'ignore' });
-  const [, major] = /libicui18n\.so\.(\d+)/.exec(run.stdout ?? '') ?? [];
+  const linked = await linkedLibraries(join(binDirectory, 'postgres'));
+  const [, major] = /libicui18n\.so\.(\d+)/.exec(linked ?? '') ?? [];
   return major === undefined ? null : Number(major);
 }
+
+/** The names stand in the program; only where they are found may change while it stays. */
+const linkedLibraries = askedOnce(async (program) => {
+  const run = await execa('ldd', [program], { reject: false, timeout: linkedLibrariesTimeoutMs, stdin: 'ignore' });
+  return run.exitCode === 0 ? run.stdout : undefined;
+}, linkedProgramsMaximum);
 
 function availableBytesIn(memory: string): number | undefined {
   const [, kibibytes] = /^MemAvailable:\s+(\d+) kB$/m.exec(memory) ?? [];

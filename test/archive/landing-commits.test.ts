@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type LandingCommits, readLandingCommits } from '../../src/archive/landing-commits.ts';
 import { readCommits } from '../../src/archive/wal-commits.ts';
 import { formatLsn } from '../../src/domain/lsn.ts';
@@ -21,6 +21,9 @@ function commitLsns(segment: Buffer): string[] {
   return readCommits(segment).commits.map(({ lsn }) => formatLsn(lsn));
 }
 
+/** Segments that the last landing was looked for in. */
+let readNames: readonly string[];
+
 async function around(segments: readonly (readonly [number, Buffer])[], endLsn: string, isLastReplayed = true): Promise<LandingCommits> {
   await using directory = await temporaryDirectory();
   const { store } = await storeIn(directory.path);
@@ -33,7 +36,10 @@ async function around(segments: readonly (readonly [number, Buffer])[], endLsn: 
   const numbers = segments.map(([number]) => number);
   const [first, last] = [smallSegment(Math.min(...numbers)), smallSegment(Math.max(...numbers))];
   const view = { segments: [{ timeline: 1, first, last, count: numbers.length }], histories: [] };
-  return await readLandingCommits(archive, { view, segmentBytes, endLsn, isLastReplayed, signal: AbortSignal.timeout(10_000) });
+  const reading = vi.spyOn(archive, 'read');
+  const commits = await readLandingCommits(archive, { view, segmentBytes, endLsn, isLastReplayed, signal: AbortSignal.timeout(10_000) });
+  readNames = reading.mock.calls.map(([name]) => name);
+  return commits;
 }
 
 describe('readLandingCommits', () => {
@@ -66,6 +72,14 @@ describe('readLandingCommits', () => {
         '0/500028',
       ),
     ).toMatchObject({ kept: { xid: '741' }, leftOut: { xid: '743' } });
+  });
+
+  it('readLandingCommits reads the landing’s segment alone when both commits are in it', async () => {
+    const landed = segmentWith(smallSegment(5), [commit(1, 741), commit(2, 742)]);
+    const [first = ''] = commitLsns(landed);
+    const others = [4, 6].map((number) => [number, segmentWith(smallSegment(number), [commit(3, 743)])] as const);
+    expect(await around([...others, [5, landed]], first)).toMatchObject({ kept: { xid: '741' }, leftOut: { xid: '742' } });
+    expect(readNames).toEqual([smallSegment(5)]);
   });
 
   it('readLandingCommits tells nothing when the records cannot be followed to the landing', async () => {
