@@ -15,6 +15,8 @@ export default defineConfig({
           ],
           exclude: ['test/postgres/server/**'],
           testTimeout: 60_000,
+          // Vitest leaves a processor to itself: on two cores it would run one file at a time.
+          maxWorkers: 2,
         },
       },
       {
