@@ -2,6 +2,7 @@
  * Archives a directory as a base backup, fetches one, or pushes WAL, in a process of its own whose memory is that of the work alone; says in one line
  * of JSON what it took. The first argument is a GrowthJob in JSON.
  */
+import { readFileSync } from 'node:fs';
 import type * as Completion from '../../src/archive/base-backup-completion.ts';
 import type * as Fetching from '../../src/archive/base-backup-fetch.ts';
 import type * as Pushing from '../../src/archive/base-backup-push.ts';
@@ -75,13 +76,15 @@ const isComplete = await works[job.kind]().then(
     throw error;
   },
 );
-const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage();
+const { userCPUTime, systemCPUTime } = process.resourceUsage();
+// Not maxRSS: there Linux counts the memory of the process that started this one (exec keeps it), and the S3 server's objects lie in that.
+const [, peakKib] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
 const outcome: GrowthOutcome = {
   isComplete,
   bytesDone,
   seconds: (performance.now() - startedMs) / 1000,
   cpuSeconds: (userCPUTime + systemCPUTime) / 1e6,
-  peakBytes: maxRSS * 1024,
+  peakBytes: Number(peakKib) * 1024,
 };
 process.stdout.write(`${JSON.stringify(outcome)}\n`);
 process.exit(0);
