@@ -45,7 +45,9 @@ describe('scripts/run.mjs', () => {
   });
 
   it('ends and names what the command left running, also outside of its process group', async () => {
-    const { stdout, stderr } = await run(['sh', '-c', 'sleep 61 >&2 & echo $!; setsid sleep 62 >&2 & echo $!']);
+    // A program that is just being started has no command line yet, or its starter's.
+    const untilStarted = 'for pid in $first $second; do until grep -q ^sleep /proc/$pid/cmdline; do :; done; echo $pid; done';
+    const { stdout, stderr } = await run(['sh', '-c', `sleep 61 >&2 & first=$!; setsid sleep 62 >&2 & second=$!; ${untilStarted}`]);
     const pids = stdout.trim().split('\n').map(Number);
     expect(stderr).toMatch(/left running: process \d+: .*sleep 61/);
     expect(stderr).toMatch(/left running: process \d+: .*sleep 62/);
