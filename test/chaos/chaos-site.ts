@@ -9,6 +9,7 @@ import type { Fault } from '../../src/demo/s3-server/faults.ts';
 import { searchAttributeTypes } from '../../src/domain/search-attributes.ts';
 import { startServer } from '../../src/postgres/process-control.ts';
 import { serverState } from '../../src/postgres/server-state.ts';
+import { killProcess } from '../harness/processes.ts';
 import { fillDisk } from '../harness/small-disk.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { Scene } from '../integration/faults/scene.ts';
@@ -231,11 +232,7 @@ async function killPostgres(dataDirectory: string, ended: AbortSignal): Promise<
   const running = async () => (ended.aborted ? true : ((await serverState(dataDirectory)).pid ?? false));
   const pid = await waitUntil(running, { timeoutMs: postgresComesWithinMs, description: 'a server runs' }).catch(() => true as const);
   if (pid === true) return;
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
+  killProcess(pid);
   await waitUntil(async () => (await serverState(dataDirectory)).pid !== pid, { description: 'the server is dead' });
 }
 

@@ -2,7 +2,7 @@
 import { mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { markedProcesses } from './processes.ts';
+import { killProcess, markedProcesses } from './processes.ts';
 import type { ProcessInfo } from './processes.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -29,7 +29,7 @@ export function watchForLeaks(): LeakGuard {
   return {
     async finish() {
       const found = await leftProcesses(directory);
-      for (const { pid } of found) kill(pid);
+      for (const { pid } of found) killProcess(pid);
       const names = readdirSync(directory).filter((name) => !isToolCache(name));
       rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
       restore('TMPDIR', outer.temporary);
@@ -64,14 +64,6 @@ function isVitest(commandLine: string): boolean {
 
 function isToolCache(name: string): boolean {
   return name === 'node-compile-cache' || name.startsWith('vitest');
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It ended by itself after all.
-  }
 }
 
 function restore(name: string, value: string | undefined): void {

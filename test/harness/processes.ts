@@ -29,6 +29,15 @@ export function isRunning(pid: number): boolean {
   return read(`/proc/${pid}/stat`) !== '' && !isZombie(pid);
 }
 
+/** Ends a process at once. One that has ended since its number was read is no error. */
+export function killProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
 function livePids(): readonly number[] {
   try {
     return readdirSync('/proc')

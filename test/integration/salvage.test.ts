@@ -10,7 +10,7 @@ import { demoAdmin, demoCluster } from '../../src/demo/demo-site.ts';
 import { type Instant, parseInstant } from '../../src/domain/instant.ts';
 import { startServer } from '../../src/postgres/process-control.ts';
 import { serverState } from '../../src/postgres/server-state.ts';
-import { markedProcesses } from '../harness/processes.ts';
+import { killProcess, markedProcesses } from '../harness/processes.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { Scene, untilServer } from './faults/scene.ts';
 import { listKeys, openArchive } from './faults/stored-objects.ts';
@@ -53,7 +53,7 @@ async function killSource(): Promise<void> {
   // The agent, and what the dead server has started, would go on to store what was asked for.
   await scene.kill('agent');
   const mark = { variable: 'WALKBACK_NO_SUCH_VARIABLE=1', directory: scene.site.source.dataDirectory };
-  for (const { pid: left } of markedProcesses(mark, new Set())) process.kill(left, 'SIGKILL');
+  for (const { pid: left } of markedProcesses(mark, new Set())) killProcess(left);
   await waitUntil(() => markedProcesses(mark, new Set()).length === 0, { description: 'what the source started is gone' });
   scene.store.end();
   expect(await isArchived(segments[0]!)).toBe(false);
