@@ -11,3 +11,14 @@ it('collectGarbage takes back at once what nobody holds, and nothing else', asyn
   expect(references.filter((reference) => reference.deref() !== undefined)).toEqual([]);
   expect(kept.at(-1)).toBe(1);
 });
+
+it('collectGarbage gives the room of what is gone back to the system', () => {
+  const garbage = Array.from({ length: 1_000_000 }, (_, index) => ({ index, name: String(index) }));
+  expect(garbage.at(-1)).toEqual({ index: 999_999, name: '999999' });
+  const beforeBytes = process.memoryUsage().heapTotal;
+  garbage.length = 0;
+  collectGarbage();
+  const { heapTotal, heapUsed } = process.memoryUsage();
+  expect(heapTotal).toBeLessThan(beforeBytes);
+  expect(heapTotal - heapUsed).toBeLessThan(16 * 1024 * 1024);
+});
