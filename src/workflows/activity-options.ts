@@ -2,7 +2,7 @@
  * Every timeout and retry of every activity, in one table. `startToClose` bounds one attempt; `heartbeat` finds a dead worker and carries
  * cancellation; `scheduleToStart` on a host's queue answers "is anyone there?" and is never retried by the server.
  */
-import { type ActivityOptions, proxyActivities } from '@temporalio/workflow';
+import { type ActivityOptions, patched, proxyActivities } from '@temporalio/workflow';
 import type { ControlActivities, HostActivities } from '../activities/types.ts';
 
 /** How a step is tried again; times in milliseconds. */
@@ -100,6 +100,21 @@ const host = {
   proveArchiving: { ...onHost, startToCloseTimeout: '10 minutes' },
 } satisfies Record<keyof HostActivities, ActivityOptions>;
 
+/**
+ * What is not over before it has ended: somebody who cancels it is told so when nothing is removed or changed any more. Temporal's default, which is
+ * TRY_CANCEL whatever its documentation says, ends the workflow while the activity has not heard of it. The steps of a backup and of a restore have
+ * workflows that see to the rest.
+ */
+const endedWhenCancelled: ReadonlySet<string> = new Set<keyof ControlActivities | keyof HostActivities>([
+  'verifyArchive',
+  'pruneArchive',
+  'configureArchiving',
+  'restartSource',
+  'proveArchiving',
+]);
+/** Workflows that were cancelled before they knew it have ended at once, and are replayed so. */
+const endedWhenCancelledPatch = 'ended-when-cancelled';
+
 /** How an activity is tried again, whoever runs it. */
 export function retryOf(activity: keyof ControlActivities | keyof HostActivities): StepRetry {
   const table: Readonly<Record<string, { readonly retry?: unknown }>> = { ...control, ...host };
@@ -140,6 +155,9 @@ function proxies<T extends object>(table: Readonly<Record<keyof T, ActivityOptio
     const proxy = proxyActivities<Record<string, (input: unknown) => Promise<unknown>>>({
       ...table[name],
       ...queue,
+      ...(endedWhenCancelled.has(String(name)) && patched(endedWhenCancelledPatch)
+        ? { cancellationType: 'WAIT_CANCELLATION_COMPLETED' as const }
+        : {}),
       summary: summary.slice(0, summaryMaximumLength),
     });
     return proxy[String(name)]?.(input);

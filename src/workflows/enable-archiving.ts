@@ -4,10 +4,10 @@ import { hostTaskQueue } from '../domain/task-queues.ts';
 import { controlActivities, hostActivities } from './activity-options.ts';
 import type { EnableArchivingReport, EnableArchivingRequest, EnablePhase, EnableProgress } from './contract.ts';
 import { progressQuery } from './contract.ts';
-import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
+import { cancellationOf, failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
 import { renderClusterDetails } from './render-details.ts';
 import { StepRecorder } from './step-recorder.ts';
-import { defineQuery, isCancellation, setHandler } from '@temporalio/workflow';
+import { defineQuery, setHandler } from '@temporalio/workflow';
 
 const enableProgress = defineQuery<EnableProgress>(progressQuery);
 
@@ -37,8 +37,9 @@ export async function enableArchiving(request: EnableArchivingRequest): Promise<
         steps: steps.state.steps,
       };
     } catch (error) {
-      steps.enter('failed', isCancellation(error) ? 'cancelled' : walkbackErrorOf(error, place.host).message);
-      throw isCancellation(error) ? error : walkbackErrorOf(error, place.host);
+      const cancellation = cancellationOf(error);
+      steps.enter('failed', cancellation === undefined ? walkbackErrorOf(error, place.host).message : 'cancelled');
+      throw cancellation ?? walkbackErrorOf(error, place.host);
     }
   });
 }

@@ -1,5 +1,13 @@
 /** Errors at the border of a workflow: what activities threw, and what a workflow throws. */
-import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure, isCancellation, TimeoutFailure } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  ChildWorkflowFailure,
+  isCancellation,
+  TimeoutFailure,
+} from '@temporalio/workflow';
 import { type ErrorCode, type ErrorFacts, isErrorCode, messageOf, WalkbackError } from '../domain/errors.ts';
 
 /** Details of every ApplicationFailure of ours. */
@@ -34,6 +42,15 @@ export function walkbackErrorOf(error: unknown, host?: string): WalkbackError {
     });
   }
   return new WalkbackError('INTERNAL', `${activityNameOf(error)}: ${messageOf(cause)}`);
+}
+
+/**
+ * What a cancelled workflow ends with, whatever its step has failed with meanwhile: one whose worker is dead is lost, not cancelled.
+ * @returns undefined when it is not cancelled
+ */
+export function cancellationOf(error: unknown): Error | undefined {
+  if (error instanceof Error && isCancellation(error)) return error;
+  return CancellationScope.current().consideredCancelled ? new CancelledFailure('The workflow was cancelled') : undefined;
 }
 
 /** Runs a workflow's story: errors of the catalogue leave it as ApplicationFailure, cancellation as it is. */

@@ -1,13 +1,13 @@
 /** Retention; and the run that a schedule starts, which does it under the cluster's fixed id. */
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { defineQuery, executeChild, isCancellation, setHandler } from '@temporalio/workflow';
+import { defineQuery, executeChild, setHandler } from '@temporalio/workflow';
 import { instantOf } from '../domain/instant.ts';
 import type { PruneReport } from '../domain/prune-report.ts';
 import { pruneWorkflowId } from '../domain/workflow-ids.ts';
 import { controlActivities } from './activity-options.ts';
 import type { PruneArchiveReport, PrunePhase, PruneProgress, PruneRequest, ScheduledPruneReport } from './contract.ts';
 import { progressQuery } from './contract.ts';
-import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
+import { cancellationOf, failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
 import { renderClusterDetails } from './render-details.ts';
 import { StepRecorder } from './step-recorder.ts';
 
@@ -34,8 +34,9 @@ export async function prune(request: PruneRequest): Promise<PruneArchiveReport> 
       steps.enter('done', outcomeOf(plan, removed));
       return { plan, removed, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs };
     } catch (error) {
-      steps.enter('failed', isCancellation(error) ? 'cancelled' : walkbackErrorOf(error).message);
-      throw error;
+      const cancellation = cancellationOf(error);
+      steps.enter('failed', cancellation === undefined ? walkbackErrorOf(error).message : 'cancelled');
+      throw cancellation ?? error;
     }
   });
 }

@@ -1,12 +1,12 @@
 /** The proof of an archive; and the run that a schedule starts, which makes it under the cluster's fixed id. */
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { defineQuery, executeChild, isCancellation, setHandler, workflowInfo } from '@temporalio/workflow';
+import { defineQuery, executeChild, setHandler, workflowInfo } from '@temporalio/workflow';
 import { WalkbackError } from '../domain/errors.ts';
 import { verifyWorkflowId } from '../domain/workflow-ids.ts';
 import { controlActivities } from './activity-options.ts';
 import type { ScheduledVerificationReport, VerifyArchiveReport, VerifyArchiveRequest, VerifyPhase, VerifyProgress } from './contract.ts';
 import { progressQuery } from './contract.ts';
-import { failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
+import { cancellationOf, failingAsApplicationFailure, walkbackErrorOf } from './failures.ts';
 import { renderClusterDetails } from './render-details.ts';
 import { StepRecorder } from './step-recorder.ts';
 
@@ -28,8 +28,9 @@ export async function verifyArchive(request: VerifyArchiveRequest): Promise<Veri
       steps.enter('done', report.isSound ? `The archive of ${cluster} is sound` : firstFinding(report));
       return { report, steps: steps.state.steps, totalMilliseconds: Date.now() - startedMs };
     } catch (error) {
-      steps.enter('failed', isCancellation(error) ? 'cancelled' : walkbackErrorOf(error).message);
-      throw error;
+      const cancellation = cancellationOf(error);
+      steps.enter('failed', cancellation === undefined ? walkbackErrorOf(error).message : 'cancelled');
+      throw cancellation ?? error;
     }
   });
 }

@@ -129,6 +129,20 @@ async function recordArchiveCare(): Promise<void> {
   await site.client.schedules.set({ cluster, cron, action: { operation: 'prune', confirm: true, keepFull: 1 } });
   await site.client.schedules.trigger(cluster, 'prune');
   await saveCompleted('scheduled-prune.pruned', 'scheduledPrune');
+  await recordCancelledVerification();
+}
+
+/** It ends when its activity has. */
+async function recordCancelledVerification(): Promise<void> {
+  const { server } = site.s3;
+  if (server === undefined) throw new Error('the site has no S3 server of its own');
+  using store = new StoreTroubles(server);
+  const gate = store.hold('ListObjectsV2', '');
+  const handle = await site.client.startVerify({ cluster: demoCluster });
+  await waitUntil(() => gate.arrived.length > 0, { timeoutMs: 60_000, description: 'a listing is on its way' });
+  await handle.cancel();
+  await record('verify-archive.cancelled', handle);
+  gate.open();
 }
 
 /** A part of the newest backup is missing: the restore goes back to the one before. */

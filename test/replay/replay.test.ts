@@ -30,6 +30,7 @@ describe('recorded histories', () => {
         'scheduled-prune.pruned',
         'scheduled-verification.sound',
         'undo-restore.undone',
+        'verify-archive.cancelled',
         'verify-archive.completed',
       ]),
     );

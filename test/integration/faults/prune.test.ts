@@ -150,4 +150,52 @@ describe('retention', () => {
     expect(await namesInArchive()).toHaveLength(1);
     expect((await run('schedule', 'delete', demoCluster, '--prune')).exitCode).toBe(0);
   });
+
+  it('a cancelled run is told to be over only when nothing is removed any more', async () => {
+    await (await scene.site.client.startBackup({ cluster: demoCluster })).result();
+    const gate = scene.store.hold('DeleteObjects', '');
+    const handle = await scene.site.client.startPrune({ cluster: demoCluster, keepFull: 1, confirm: true });
+    await waitUntil(() => gate.arrived.length > 0, { timeoutMs: 60_000, description: 'a removal is on its way' });
+    await handle.cancel();
+    await withTemporal(scene.site, async (client) => {
+      const workflow = client.workflow.getHandle(handle.workflowId);
+      const eventsOf = async () => (await workflow.fetchHistory()).events ?? [];
+      await waitUntil(async () => (await eventsOf()).some((event) => event.activityTaskCancelRequestedEventAttributes != null), {
+        description: 'the workflow has heard of it',
+      });
+      // The answer to the first heartbeat tells the activity; when the second comes it has heard.
+      const heartbeats = new Set<string>();
+      await waitUntil(
+        async () => {
+          const [activity] = (await workflow.describe()).raw.pendingActivities ?? [];
+          heartbeats.add(JSON.stringify(activity?.lastHeartbeatTime));
+          return heartbeats.size > 2;
+        },
+        { description: 'the activity has heard of it' },
+      );
+      expect((await workflow.describe()).status.name).toBe('RUNNING');
+      gate.open();
+      await expect(handle.result()).rejects.toMatchObject({ code: 'CANCELLED' });
+      expect((await eventsOf()).filter((event) => event.activityTaskCanceledEventAttributes != null)).toHaveLength(1);
+    });
+    scene.store.end();
+    expect((await run('prune', demoCluster, '--keep-full', '1', '--confirm')).exitCode).toBe(0);
+    expect((await run('verify', demoCluster, '--deep')).exitCode).toBe(0);
+    expect(await namesInArchive()).toHaveLength(1);
+  });
+
+  it('a cancelled run whose worker is dead is cancelled all the same', async () => {
+    await (await scene.site.client.startBackup({ cluster: demoCluster })).result();
+    const gate = scene.store.hold('DeleteObjects', '');
+    const handle = await scene.site.client.startPrune({ cluster: demoCluster, keepFull: 1, confirm: true });
+    await waitUntil(() => gate.arrived.length > 0, { timeoutMs: 60_000, description: 'a removal is on its way' });
+    await scene.kill('worker');
+    await handle.cancel();
+    await scene.start('worker');
+    await expect(handle.result()).rejects.toMatchObject({ code: 'CANCELLED' });
+    gate.open();
+    scene.store.end();
+    expect((await run('prune', demoCluster, '--keep-full', '1', '--confirm')).exitCode).toBe(0);
+    expect(await namesInArchive()).toHaveLength(1);
+  });
 });
