@@ -44,7 +44,10 @@ await record(
 await recordPaused('point-in-time-restore.cancelled', 'cancelled', (handle) => handle.cancel());
 await recordPaused('point-in-time-restore.paused-and-promoted', 'promoted', (handle) => handle.promote());
 await recordCancelledBackup();
-await recordCancelledCopying();
+await recordCancelledWhile('PutObject', '/tar_partitions/', {
+  name: 'base-backup.cancelled-while-copying',
+  start: () => site.client.startBackup({ cluster: demoCluster }),
+});
 await recordScheduled();
 await recordFamily();
 await recordOlderBackup();
@@ -89,16 +92,20 @@ async function recordCancelledBackup(): Promise<void> {
   await site.start('agent');
 }
 
-/** The store holds a part back, so that the backup is cancelled while it copies. */
-async function recordCancelledCopying(): Promise<void> {
+/** Cancels what waits for a request that the store holds back. */
+async function recordCancelledWhile(
+  operation: string,
+  keyPart: string,
+  { name, start }: { readonly name: string; readonly start: () => Promise<OperationHandle<unknown, unknown>> },
+): Promise<void> {
   const { server } = site.s3;
   if (server === undefined) throw new Error('the site has no S3 server of its own');
   using store = new StoreTroubles(server);
-  const gate = store.hold('PutObject', '/tar_partitions/');
-  const handle = await site.client.startBackup({ cluster: demoCluster });
-  await waitUntil(() => gate.arrived.length > 0, { timeoutMs: 60_000, description: 'a part is on its way' });
+  const gate = store.hold(operation, keyPart);
+  const handle = await start();
+  await waitUntil(() => gate.arrived.length > 0, { timeoutMs: 60_000, description: `${operation} is on its way` });
   await handle.cancel();
-  await record('base-backup.cancelled-while-copying', handle);
+  await record(name, handle);
   gate.open();
 }
 
@@ -129,20 +136,10 @@ async function recordArchiveCare(): Promise<void> {
   await site.client.schedules.set({ cluster, cron, action: { operation: 'prune', confirm: true, keepFull: 1 } });
   await site.client.schedules.trigger(cluster, 'prune');
   await saveCompleted('scheduled-prune.pruned', 'scheduledPrune');
-  await recordCancelledVerification();
-}
-
-/** It ends when its activity has. */
-async function recordCancelledVerification(): Promise<void> {
-  const { server } = site.s3;
-  if (server === undefined) throw new Error('the site has no S3 server of its own');
-  using store = new StoreTroubles(server);
-  const gate = store.hold('ListObjectsV2', '');
-  const handle = await site.client.startVerify({ cluster: demoCluster });
-  await waitUntil(() => gate.arrived.length > 0, { timeoutMs: 60_000, description: 'a listing is on its way' });
-  await handle.cancel();
-  await record('verify-archive.cancelled', handle);
-  gate.open();
+  await recordCancelledWhile('ListObjectsV2', '', {
+    name: 'verify-archive.cancelled',
+    start: () => site.client.startVerify({ cluster }),
+  });
 }
 
 /** A part of the newest backup is missing: the restore goes back to the one before. */
