@@ -33,6 +33,7 @@ export function walkbackErrorOf(error: unknown, host?: string): WalkbackError {
           facts: { host },
         });
   }
+  if (cause instanceof TimeoutFailure && cause.timeoutType === 'HEARTBEAT') return lost(activityNameOf(error));
   if (cause instanceof ApplicationFailure) {
     const details = cause.details?.[0] as Partial<FailureDetails> | undefined;
     const code: ErrorCode = isErrorCode(cause.type) ? cause.type : 'INTERNAL';
@@ -42,6 +43,13 @@ export function walkbackErrorOf(error: unknown, host?: string): WalkbackError {
     });
   }
   return new WalkbackError('INTERNAL', `${activityNameOf(error)}: ${messageOf(cause)}`);
+}
+
+/** Whoever ran the last attempt has ended in the middle of it, or cannot reach Temporal. */
+function lost(step: string): WalkbackError {
+  return new WalkbackError('NO_WORKER', `Whoever ran the step "${step}" was not heard of any more, on its last attempt too.`, {
+    hint: 'See that `walkback worker` and the agents run and reach Temporal, and why they ended; then do it again.',
+  });
 }
 
 /**

@@ -118,7 +118,7 @@ async function insistently<T>(ask: () => Promise<T>): Promise<T | undefined> {
 
 /** A workflow may end with such a code too; it says then what became of the directory. */
 function isOutcome({ message }: WalkbackError): boolean {
-  return /data directory|was written to|took the step/i.test(message);
+  return /data directory|was written to|the step/i.test(message);
 }
 
 async function bounded<T>(work: Promise<T>, heal: () => Promise<void>): Promise<T> {
