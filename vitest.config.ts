@@ -17,6 +17,8 @@ export default defineConfig({
           testTimeout: 60_000,
           // Vitest leaves a processor to itself: on two cores it would run one file at a time.
           maxWorkers: 2,
+          // Vitest runs projects with other numbers of workers only one after the other.
+          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -30,6 +32,7 @@ export default defineConfig({
           hookTimeout: 240_000,
           // Most of an integration test is waiting: for servers to start, for replay, for a workflow's next step. On two cores three go on at a time.
           maxWorkers: 3,
+          sequence: { groupOrder: 1 },
         },
       },
     ],
