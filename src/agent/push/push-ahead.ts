@@ -204,7 +204,9 @@ export class PushAhead {
   async #keep(name: string, identity: string): Promise<void> {
     this.#archived.set(name, identity);
     if (await isReady(this.#options.dataDirectory, name)) return;
-    await this.#forget(name);
+    // Before anything is waited for: a file that becomes ready meanwhile is the other command's too.
     this.#isAsked = false;
+    this.#options.log.info({ name }, 'PostgreSQL archives by another command: no file is archived ahead until it asks again.');
+    await this.#forget(name);
   }
 }
