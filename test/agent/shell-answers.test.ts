@@ -1,5 +1,5 @@
 /** What the shell lines find by themselves: every test but those of failures runs without any Node to start. */
-import { access, appendFile, cp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, appendFile, cp, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { archiveCommand, restoreCommand } from '../../src/agent/commands.ts';
@@ -131,9 +131,10 @@ describe('pushing ahead', () => {
     await vi.waitFor(() => expect(fixture.logged.join()).toContain('PostgreSQL archives by another command'));
     expect(fixture.files.stored.has(segment(3))).toBe(true);
     await vi.waitFor(async () => expect(await readdir(fixture.acknowledgements)).not.toContain(segment(3)));
-    // The last one written may have to wait for its stamp, and that is not to be the one that is asked for.
-    await fixture.writeReady(segment(5));
     await fixture.writeReady(segment(4));
+    await fixture.writeReady(segment(5));
+    // What was just written may have to wait for its stamp, and that is not to be the one that is asked for.
+    await utimes(pathOf(fixture, 5), 0, 0);
     expect((await fixture.push(segment(5))).exitCode).toBe(0);
     expect(fixture.files.pushes.at(3)).toBe(segment(5));
   });
