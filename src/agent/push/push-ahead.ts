@@ -183,7 +183,8 @@ export class PushAhead {
     const path = await resolveInPgWal(dataDirectory, `pg_wal/${name}`);
     const identity = await fileIdentity(path);
     const key = `${name} ${identity}`;
-    if (identity === undefined || runs.has(key)) return;
+    // What PostgreSQL asked for may have been archived while its file was looked at.
+    if (identity === undefined || runs.has(key) || this.isArchived(name, identity)) return;
     this.#pushing.add(name);
     const run = runs.ahead(key, async () => {
       if ((await push(name, path)) !== identity) throw new Error(`${path} was replaced while it was archived`);
