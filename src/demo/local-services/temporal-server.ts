@@ -106,7 +106,7 @@ function listenArguments({ port, uiPort }: DevServerPorts, newsFlag: readonly st
 }
 
 async function start(executable: string, ports: DevServerPorts, options: TemporalDevServerOptions): Promise<TemporalDevServer> {
-  const newsFlag = await newsFlagOf(executable);
+  const newsFlag = ports.uiPort === false ? [] : await newsFlagOf(executable);
   const directory = await mkdtemp(join(tmpdir(), 'temporal-'));
   const args = ['server', 'start-dev', '--log-level', 'warn', ...listenArguments(ports, newsFlag), ...devServerArguments(options)];
   const child = spawn(executable, args, { cwd: directory, env: serverEnvironment(directory), stdio: ['ignore', 'pipe', 'pipe'] });
