@@ -26,6 +26,8 @@ const briefRetry: StepRetry = {
   maximumInterval: 5000,
   maximumAttempts: 5,
 };
+/** A minute in which the store does not answer must not cost a restore before it has begun. */
+const planRetry: StepRetry = { ...briefRetry, maximumInterval: 10_000, maximumAttempts: 10 };
 
 /** How long a host may take to pick a step up before it counts as not there. */
 const hostAnswersWithin = '30 seconds';
@@ -50,7 +52,7 @@ const endOnHost: ActivityOptions = {
 const longOnHost: ActivityOptions = { ...onHost, startToCloseTimeout: '7 days' };
 
 const control = {
-  planRestore: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
+  planRestore: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: planRetry },
   outlineRestore: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
   locateCluster: short,
   listBaseBackups: { startToCloseTimeout: '10 minutes', heartbeatTimeout: '30 seconds', retry: briefRetry },
