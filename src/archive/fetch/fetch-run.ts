@@ -86,23 +86,27 @@ export class FetchRun {
 
   async #bringLevel(level: BackupLevel): Promise<void> {
     const { concurrency, signal } = this.#options;
-    let arrivedCount = 0;
+    let earlierCount = 0;
     await forEachParallel(level.tars.parts, { concurrency, signal }, async (tar, partSignal) => {
       const partCount = await this.#bring(level, tar, partSignal);
-      arrivedCount += partCount;
+      earlierCount += partCount;
     });
-    await this.#assertComplete(level, arrivedCount);
+    await this.#assertComplete(level, earlierCount);
   }
 
   /** A part that WAL-G wrote and that is gone leaves no trace but files that nobody brought. */
-  async #assertComplete({ list, tars }: BackupLevel, arrivedCount: number): Promise<void> {
+  async #assertComplete({ list, tars }: BackupLevel, earlierCount: number): Promise<void> {
     if (list === undefined) return;
-    const expected = [...list.files.expected()];
-    if (arrivedCount >= expected.length) return;
+    let expectedCount = 0;
+    const missing: number[] = [];
+    for (const number of list.files.expected()) {
+      expectedCount += 1;
+      if (!list.files.hasArrived(number)) missing.push(number);
+    }
+    if (missing.length <= earlierCount) return;
     const { chain, into } = this.#options;
     let first: string | undefined;
-    for (const number of expected) {
-      if (list.files.hasArrived(number)) continue;
+    for (const number of missing) {
       const name = chain.names.nameOf(number);
       first ??= name;
       // Of what an earlier call brought only the number is known.
@@ -112,17 +116,16 @@ export class FetchRun {
     }
     throw damaged(
       list.key,
-      `it names ${expected.length} files, of which ${expected.length - arrivedCount} are in none of the ${tars.parts.length} parts, ${first} for one: a part is missing`,
+      `it names ${expectedCount} files, of which ${missing.length - earlierCount} are in none of the ${tars.parts.length} parts, ${first} for one: a part is missing`,
     );
   }
 
-  /** Brings one tar, unless it is in place. @returns how many files of the backup's list it held */
+  /** Brings one tar, unless it is in place. @returns how many files of the backup's list an earlier call has brought from it */
   async #bring(level: BackupLevel, tar: StoredTar, signal: AbortSignal): Promise<number> {
     const { records } = this.#options;
     const record = await records.find(level.backup, tar);
-    let arrivedCount = record?.arrivedCount;
-    if (arrivedCount === undefined) {
-      arrivedCount = await this.#extractWithRetries(level, tar, signal);
+    if (record === undefined) {
+      const arrivedCount = await this.#extractWithRetries(level, tar, signal);
       await records.add(level.backup, tar, { arrivedCount });
     } else {
       this.#partsAlreadyFetched += 1;
@@ -130,7 +133,7 @@ export class FetchRun {
     }
     this.#partsDone += 1;
     this.#count(0);
-    return arrivedCount;
+    return record?.arrivedCount ?? 0;
   }
 
   async #extractWithRetries(level: BackupLevel, tar: StoredTar, signal: AbortSignal): Promise<number> {

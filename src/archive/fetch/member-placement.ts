@@ -30,12 +30,15 @@ export class MemberPlacement {
   readonly #facts: PlacementFacts;
   readonly #names: FileNames | undefined;
   readonly #files: LevelFiles | undefined;
+  /** A bit for each file that was among the members so far. */
+  readonly #seen: Uint8Array;
   #arrivedCount = 0;
 
   constructor(facts: PlacementFacts) {
     this.#facts = facts;
     this.#names = facts.files === undefined ? undefined : new FileNames(facts.files.names);
     this.#files = facts.files === undefined ? undefined : new LevelFiles(facts.files.marks);
+    this.#seen = new Uint8Array(Math.ceil((this.#names?.count ?? 0) / 8));
   }
 
   /** How many of the files that the backup has to bring were among the members so far. */
@@ -65,9 +68,17 @@ export class MemberPlacement {
     if (this.#names === undefined || this.#files === undefined) return fileMark.needed;
     const number = this.#names.find(name);
     const marks = this.#files.marksOf(number);
-    if (number === undefined || (marks & (fileMark.needed | fileMark.arrived)) !== fileMark.needed) return marks;
+    if (number === undefined || (marks & fileMark.needed) === 0) return marks;
     this.#files.mark(number, fileMark.arrived);
-    this.#arrivedCount += 1;
+    if (this.#see(number)) this.#arrivedCount += 1;
     return marks;
+  }
+
+  /** Is it the first time? The marks do not tell: an earlier try of the tar, which came to no good end, has made them too. */
+  #see(number: number): boolean {
+    const [index, bit] = [number >> 3, 1 << (number & 7)];
+    const seen = this.#seen[index] ?? 0;
+    this.#seen[index] = seen | bit;
+    return (seen & bit) === 0;
   }
 }
