@@ -2,6 +2,7 @@
 import type { Readable } from 'node:stream';
 import type { EnforcedByStore } from '../domain/store-capabilities.ts';
 import { readAll, readerOf } from './byte-reader.ts';
+import { repeatWhenDamaged } from './damaged-reads.ts';
 
 /** What a listing or a head request says of an object. */
 export interface ObjectInfo {
@@ -76,17 +77,19 @@ export interface ObjectStore extends AsyncDisposable {
   probe(folder: string): Promise<EnforcedByStore>;
 }
 
-/** Reads a whole object of bounded size. @throws RangeError when it is larger than maximumBytes */
+/** Reads a whole object of bounded size; again, when it came damaged. @throws RangeError when it is larger than maximumBytes */
 export async function readObject(
   store: ObjectStore,
   key: string,
   options: { readonly maximumBytes: number; readonly signal?: AbortSignal },
 ): Promise<Buffer | undefined> {
-  const object = await store.get(key, options);
-  if (object === undefined) return undefined;
-  try {
-    return await readAll(readerOf(object.body), { sizeBytes: object.info.sizeBytes, maximumBytes: options.maximumBytes });
-  } catch (error) {
-    throw error instanceof RangeError ? new RangeError(`${store.url}/${key}: ${error.message}`) : error;
-  }
+  return await repeatWhenDamaged(async () => {
+    const object = await store.get(key, options);
+    if (object === undefined) return undefined;
+    try {
+      return await readAll(readerOf(object.body), { sizeBytes: object.info.sizeBytes, maximumBytes: options.maximumBytes });
+    } catch (error) {
+      throw error instanceof RangeError ? new RangeError(`${store.url}/${key}: ${error.message}`) : error;
+    }
+  });
 }

@@ -7,7 +7,7 @@ import { readCheckpoint, writeCheckpoint } from '../../src/archive/verification/
 import { boundedReport, type Finding, type VerificationReport } from '../../src/domain/archive-findings.ts';
 import type { ObjectStore } from '../../src/storage/object-store.ts';
 import { flipByteOf, SmallArchive, type SmallBackup, smallSegment } from './support/small-archive.ts';
-import { storeIn, temporaryDirectory, watched } from './support/temporary.ts';
+import { damagedAtFirst, storeIn, temporaryDirectory, watched } from './support/temporary.ts';
 
 const signal = new AbortController().signal;
 const full: SmallBackup = { start: 3, finishTime: '2026-11-22T10:00:00Z' };
@@ -158,6 +158,19 @@ describe('verifyArchive', () => {
     });
     const { report } = await verify(archive, { deep: true, id: 'deep' });
     expect(errorsOf(report)[0]).toEqual(['object-damaged', part(fullName, 'part_001.tar')]);
+  });
+
+  it('verifyArchive reads once more what came damaged, and finds nothing in it then', async () => {
+    await using directory = await temporaryDirectory();
+    const { store, root } = await storeIn(directory.path);
+    const archive = new SmallArchive(store, directory.path);
+    await archive.addWal([3, 4, 5, 6]);
+    await archive.addBackup(full);
+    const { troubled, reads } = damagedAtFirst(store, root);
+    const { report, told } = await verify(archive, { deep: true, store: troubled });
+    expect(report).toMatchObject({ isSound: true, errors: 0 });
+    expect(told.at(-1)).toBe(report.bytesRead);
+    expect(reads.get(part(fullName, 'part_001.tar'))).toBe(2);
   });
 
   it('verifyArchive notes which backup holds pages that were damaged at the source', async () => {

@@ -23,7 +23,7 @@ import {
   stopped,
 } from './support/data-directory.ts';
 import { sourceRecord } from '../domain/support/source-record.ts';
-import { keysOf, storeIn, temporaryDirectory, watched } from './support/temporary.ts';
+import { damagedAtFirst, keysOf, storeIn, temporaryDirectory, watched } from './support/temporary.ts';
 
 const partsPrefix = `basebackups_005/${start.name}/tar_partitions/`;
 
@@ -373,6 +373,22 @@ describe('fetchBaseBackup', () => {
     });
     await fetchBaseBackup(fetchOptions(flaky, directory.path));
     expect(failed.size).toBe(1);
+  });
+
+  it('takes every object at its next try when a byte of it changed on the way once', async () => {
+    await using directory = await temporaryDirectory();
+    const { store, source, root } = await archived(directory.path);
+    const { troubled, reads } = damagedAtFirst(store, root);
+    const options = fetchOptions(troubled, directory.path);
+    await fetchBaseBackup(options);
+    const [contents, original] = [await contentsOf(options.into), await contentsOf(source)];
+    for (const name of Object.keys(keptFiles)) expect(contents[name]).toBe(original[name]);
+    expect((await listBaseBackups(troubled)).damaged).toEqual([]);
+    // What is remembered of the parts is right too, though each was read twice.
+    const again = await fetchBaseBackup(options);
+    expect(again.partsAlreadyFetched).toBe(again.parts);
+    expect([...reads.values()].every((count) => count >= 2)).toBe(true);
+    expect([...reads.keys()].some((key) => key.endsWith('_backup_stop_sentinel.json'))).toBe(true);
   });
 
   it('refuses deltas without a file list, other compressions, absent backups and a state directory of another backup', async () => {

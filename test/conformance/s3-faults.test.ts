@@ -147,6 +147,12 @@ describe('S3ObjectStore', () => {
     });
   });
 
+  it('readObject reads once more when a byte was changed on the way', async () => {
+    await store.put('k', content);
+    server.faults = onAttempts('GetObject', [1], { kind: 'corrupt', atByte: 2_000_000 });
+    expect((await readObject(store, 'k', { maximumBytes }))?.equals(content)).toBe(true);
+  });
+
   it.each<Fault>([{ kind: 'error', code: 'InternalError' }, { kind: 'error-in-200' }, { kind: 'lose-answer' }])(
     'complete succeeds once when the first answer is %o',
     async (fault) => {

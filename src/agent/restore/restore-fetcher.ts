@@ -9,6 +9,7 @@ import { restoreDirectoryName } from '../../postgres/restore-marker.ts';
 import { resolveInPgWal } from '../pg-wal-path.ts';
 import type { Failure, RestoreStatus } from '../protocol.ts';
 import type { RestoreRegistration } from '../registration.ts';
+import { repeatWhenDamaged } from '../../storage/damaged-reads.ts';
 import { type Patience, retryWhileUnavailable } from '../retry.ts';
 import type { WalFiles } from '../wal-files.ts';
 import { Prefetcher } from './prefetcher.ts';
@@ -16,8 +17,6 @@ import { storedNameOf, viewHolds } from './wal-view.ts';
 
 /** How long a store that does not answer is borne before PostgreSQL is stopped; the same directory goes on later. */
 const fetchPatience: Patience = { totalMs: 5 * 60_000, firstDelayMs: 250, maximumDelayMs: 10_000 };
-/** A byte that changed on the way is right when it is read again; one that changed at rest never is. */
-const damagedReadsMaximum = 3;
 
 /** What a fetcher works with. */
 export interface RestoreFetcherOptions {
@@ -152,17 +151,6 @@ export class RestoreFetcher {
     this.#lastError = { code, message: messageOf(error), time: new Date().toISOString() };
     const facts = { restoreId: this.registration.restoreId, name, code, reason: messageOf(error) };
     this.#options.log.error(facts, 'A WAL file was not fetched.');
-  }
-}
-
-async function repeatWhenDamaged<T>(work: () => Promise<T>): Promise<T> {
-  for (let reads = 1; ; reads += 1) {
-    try {
-      return await work();
-    } catch (error) {
-      const isDamaged = error instanceof WalkbackError && error.code === 'OBJECT_DAMAGED';
-      if (!isDamaged || reads === damagedReadsMaximum) throw error;
-    }
   }
 }
 

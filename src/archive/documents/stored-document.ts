@@ -1,6 +1,7 @@
 /** JSON documents in the archive: never compressed, sealed by us. */
 import { messageOf, WalkbackError } from '../../domain/errors.ts';
 import { readAll, readerOf } from '../../storage/byte-reader.ts';
+import { repeatWhenDamaged } from '../../storage/damaged-reads.ts';
 import type { ObjectBody, ObjectStore } from '../../storage/object-store.ts';
 import { sealJson, unsealJson } from './sealed-json.ts';
 
@@ -17,7 +18,7 @@ export async function putDocument(
 }
 
 /**
- * Reads a document and parses it.
+ * Reads a document and parses it; again, when it came damaged.
  * @returns undefined when it is absent
  * @throws WalkbackError OBJECT_DAMAGED when it is not what was written, or does not parse
  */
@@ -26,14 +27,16 @@ export async function readDocument<T>(
   key: string,
   options: { readonly parse: (text: string) => T; readonly signal?: AbortSignal },
 ): Promise<T | undefined> {
-  const object = await store.get(key, signalOption(options.signal));
-  if (object === undefined) return undefined;
-  const bytes = await collect(object, maximumDocumentBytes);
-  try {
-    return options.parse(unsealJson(bytes.toString('utf8')));
-  } catch (error) {
-    throw damaged(key, messageOf(error), error);
-  }
+  return await repeatWhenDamaged(async () => {
+    const object = await store.get(key, signalOption(options.signal));
+    if (object === undefined) return undefined;
+    const bytes = await collect(object, maximumDocumentBytes);
+    try {
+      return options.parse(unsealJson(bytes.toString('utf8')));
+    } catch (error) {
+      throw damaged(key, messageOf(error), error);
+    }
+  });
 }
 
 /** Reads an object of bounded size. @throws WalkbackError OBJECT_DAMAGED when it is larger */

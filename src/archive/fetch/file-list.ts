@@ -1,4 +1,5 @@
 /** Reads the file list of a backup: files_metadata.json, or the sentinel itself up to WAL-G 1.1. Only names and marks stay in memory. */
+import { repeatWhenDamaged } from '../../storage/damaged-reads.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import type { JsonScalar } from '../documents/json-scanner.ts';
 import type { StoredObject } from '../documents/manifest.ts';
@@ -40,10 +41,13 @@ export interface FileListOptions {
  */
 export async function readFileList(options: FileListOptions): Promise<FileList | undefined> {
   const { store, key, expected, signal } = options;
-  const collector = new FileListCollector(options);
-  const isThere = await scanStoredJson(store, key, { listener: collector, expectedSha256: expected?.sha256, signal });
-  if (!isThere) return undefined;
-  return collector.fileCount === 0 ? undefined : { key, files: collector.files, tars: collector.tars };
+  return await repeatWhenDamaged(async () => {
+    // Begins anew each time. Names that a damaged read has left are in no level, so nobody asks for them.
+    const collector = new FileListCollector(options);
+    const isThere = await scanStoredJson(store, key, { listener: collector, expectedSha256: expected?.sha256, signal });
+    if (!isThere) return undefined;
+    return collector.fileCount === 0 ? undefined : { key, files: collector.files, tars: collector.tars };
+  });
 }
 
 type Section = 'files' | 'tarfilesets' | undefined;

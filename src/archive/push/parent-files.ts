@@ -1,4 +1,5 @@
 /** What a parent backup says of its files: the part of files_metadata.json that an incremental backup decides by, of a million files in some 150 MB. */
+import { repeatWhenDamaged } from '../../storage/damaged-reads.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import { parseNanoseconds } from '../documents/files-metadata.ts';
 import type { JsonEvents, JsonScalar } from '../documents/json-scanner.ts';
@@ -37,10 +38,11 @@ export class ParentFiles implements JsonEvents {
   static async read(store: ObjectStore, backup: string, signal: AbortSignal): Promise<ParentFiles | undefined> {
     const key = filesMetadataKey(backup);
     const manifest = await readDocument(store, manifestKey(backup), { parse: parseManifest, signal });
-    const files = new ParentFiles();
-    const isThere = await scanStoredJson(store, key, { listener: files, expectedSha256: manifest?.get(key)?.sha256, signal });
-    if (!isThere) return undefined;
-    return files.#names.count === 0 ? undefined : files;
+    return await repeatWhenDamaged(async () => {
+      const files = new ParentFiles();
+      const isThere = await scanStoredJson(store, key, { listener: files, expectedSha256: manifest?.get(key)?.sha256, signal });
+      return isThere && files.#names.count > 0 ? files : undefined;
+    });
   }
 
   /** Does the list name damaged pages? */

@@ -36,10 +36,15 @@ export interface ObjectReading {
 }
 
 /**
- * Reads an object to its end. An object that is gone is reported as missing; whether it may be gone is the caller's to know.
+ * Reads an object to its end, and once more when it came damaged: it may have been so on the way only. An object that is gone is reported as missing; whether it may be gone is the caller's to know.
  * @throws WalkbackError for what is no property of the object: a store that does not answer
  */
 export async function readStoredObject(item: ReadItem, reading: ObjectReading): Promise<Finding | undefined> {
+  const finding = await readOnce(item, reading);
+  return finding?.kind === 'object-damaged' ? await readOnce(item, { ...reading, onBytes: () => undefined }) : finding;
+}
+
+async function readOnce(item: ReadItem, reading: ObjectReading): Promise<Finding | undefined> {
   try {
     return item.kind === 'wal' ? await readWal(item, reading) : await readBackupObject(item, reading);
   } catch (error) {

@@ -1,4 +1,5 @@
 /** Directories and stores that last as long as one test. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,6 +45,30 @@ export function watched(store: ObjectStore, before: (operation: 'get' | 'put' | 
     probe: async (folder) => store.probe(folder),
     [Symbol.asyncDispose]: async () => store[Symbol.asyncDispose](),
   };
+}
+
+/** A store of a directory, of which every object comes with a wrong byte when it is read first, and as it is from then on; and how often each was read. */
+export function damagedAtFirst(
+  store: ObjectStore,
+  root: string,
+): { readonly troubled: ObjectStore; readonly reads: ReadonlyMap<string, number> } {
+  const reads = new Map<string, number>();
+  const troubled = watched(store, (operation, key) => {
+    if (operation !== 'get' || !existsSync(join(root, key))) return;
+    const count = (reads.get(key) ?? 0) + 1;
+    reads.set(key, count);
+    // The second read puts back what the first has changed.
+    if (count <= 2) flipMiddleByte(join(root, key));
+  });
+  return { troubled, reads };
+}
+
+/** At once, so that nothing else is read in between. */
+function flipMiddleByte(path: string): void {
+  const bytes = readFileSync(path);
+  const position = Math.floor(bytes.length / 2);
+  bytes.writeUInt8((bytes[position] ?? 0) ^ 0x01, position);
+  writeFileSync(path, bytes);
 }
 
 /** Keys of a prefix. */
