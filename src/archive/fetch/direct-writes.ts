@@ -14,8 +14,11 @@ const bufferCount = 4;
 const freeMinimum = 1;
 /** Looked at so long, while there was not enough room. */
 const lookMs = 100;
-/** Processors that are less busy than this, while there is not enough room, wait for the disk. */
-const busyShareMinimum = 0.75;
+/**
+ * Processors that are less busy than this, while there is not enough room, wait for the disk. A fast one stops for a moment too, in which they are a little
+ * idle: the cache would cost more from then on than it saves.
+ */
+const busyShareMinimum = 0.5;
 const wasmPageBytes = 64 * 1024;
 
 /** Memory of tars that are done, for those that follow in this thread: as much as there were tars at a time, and it goes with the thread. */
