@@ -5,7 +5,8 @@ export type Trouble =
   | { readonly kind: 'kill'; readonly who: 'worker' | 'agent' | 'temporal'; readonly awayMs: number }
   | { readonly kind: 'stop'; readonly who: 'worker' | 'agent'; readonly awayMs: number }
   | { readonly kind: 'kill-postgres' }
-  | { readonly kind: 'store'; readonly fault: StoreFault; readonly requestCount: number }
+  /** `bodyShare`: how much of a body comes before the byte that is wrong, or that does not come. */
+  | { readonly kind: 'store'; readonly fault: StoreFault; readonly requestCount: number; readonly bodyShare: number }
   /** The clock of the running process jumps so far, after a while as far to the other side, and back at the end; PostgreSQL, Temporal and the store keep theirs. */
   | { readonly kind: 'clock'; readonly who: 'worker' | 'agent'; readonly shiftMs: number; readonly forMs: number }
   /** The process is stopped, and a later version of walkback takes its place. */
@@ -55,14 +56,16 @@ const clockShiftMaximumMs = 10 * 60_000;
 /** What the seed says. */
 export function chaosPlan(seed: number): ChaosPlan {
   const random = seededRandom(seed);
+  // By itself: what else happens is what it was before there were places.
+  const places = seededRandom(~seed);
   const backup = choose(random, ['none', 'none', 'full', 'incremental'] as const);
   return {
     seed,
     segments: between(random, 1, 5),
     backup,
     target: choose(random, ['between', 'between', 'idle', 'latest'] as const),
-    duringBackup: backup === 'none' ? [] : troubles(random, { most: 2, onSmallDisk: false }),
-    duringRestore: troubles(random, { most: 4, onSmallDisk: true }),
+    duringBackup: backup === 'none' ? [] : troubles(random, { most: 2, onSmallDisk: false, places }),
+    duringRestore: troubles(random, { most: 4, onSmallDisk: true, places }),
   };
 }
 
@@ -79,14 +82,22 @@ function describe({ trouble, at }: PlannedTrouble): string {
   return [kind, ...Object.values(details), when].join(' ');
 }
 
-function troubles(random: () => number, options: { readonly most: number; readonly onSmallDisk: boolean }): readonly PlannedTrouble[] {
+/** How many, and of which kinds. */
+interface TroubleOptions {
+  readonly most: number;
+  readonly onSmallDisk: boolean;
+  /** Places in bodies: numbers from 0 to below 1. */
+  readonly places: () => number;
+}
+
+function troubles(random: () => number, options: TroubleOptions): readonly PlannedTrouble[] {
   return Array.from({ length: between(random, 1, options.most) }, () => ({
-    trouble: oneTrouble(random, options.onSmallDisk),
+    trouble: oneTrouble(random, options),
     at: random() < 0.6 ? { request: between(random, 1, requestsOfRestore) } : { afterMs: between(random, 0, restoreMaximumMs) },
   }));
 }
 
-function oneTrouble(random: () => number, onSmallDisk: boolean): Trouble {
+function oneTrouble(random: () => number, { onSmallDisk, places }: TroubleOptions): Trouble {
   const awayMs = between(random, 0, awayMaximumMs);
   const who = choose(random, ['worker', 'agent'] as const);
   const fillDisk = (): Trouble => ({ kind: 'fill-disk', forMs: awayMs });
@@ -97,8 +108,8 @@ function oneTrouble(random: () => number, onSmallDisk: boolean): Trouble {
     () => ({ kind: 'stop', who, awayMs }),
     () => ({ kind: 'kill-postgres' }),
     () => ({ kind: 'kill-postgres' }),
-    () => storeTrouble(random),
-    () => storeTrouble(random),
+    () => storeTrouble(random, places),
+    () => storeTrouble(random, places),
     () => ({ kind: 'clock', who, shiftMs: between(random, -clockShiftMaximumMs, clockShiftMaximumMs), forMs: awayMs }),
     () => ({ kind: 'upgrade', who: 'agent', awayMs }),
     () => ({ kind: 'upgrade', who, awayMs }),
@@ -107,9 +118,10 @@ function oneTrouble(random: () => number, onSmallDisk: boolean): Trouble {
   return choose(random, kinds)();
 }
 
-function storeTrouble(random: () => number): Trouble {
+function storeTrouble(random: () => number, places: () => number): Trouble {
   const fault = choose(random, storeFaults);
-  return { kind: 'store', fault, requestCount: between(random, 1, fault === 'stall' ? stalledRequestsMaximum : 12) };
+  const requestCount = between(random, 1, fault === 'stall' ? stalledRequestsMaximum : 12);
+  return { kind: 'store', fault, requestCount, bodyShare: between(places, 0, 999) / 1000 };
 }
 
 /** Both ends included. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { demoCluster } from '../../src/demo/demo-site.ts';
 import { startTemporalDevServer, type TemporalDevServer } from '../../src/demo/local-services/temporal-server.ts';
-import type { Fault } from '../../src/demo/s3-server/faults.ts';
+import type { BodyPlace, Fault } from '../../src/demo/s3-server/faults.ts';
 import { searchAttributeTypes } from '../../src/domain/search-attributes.ts';
 import { startServer } from '../../src/postgres/process-control.ts';
 import { serverState } from '../../src/postgres/server-state.ts';
@@ -17,16 +17,16 @@ import { installLaterVersion } from './next-version.ts';
 import { setClock, settableClock } from './clock-file.ts';
 import type { PlannedTrouble, StoreFault, Trouble } from './chaos-plan.ts';
 
-const faults: Readonly<Record<StoreFault, Fault>> = {
-  'slow-down': { kind: 'error', code: 'SlowDown' },
-  'internal-error': { kind: 'error', code: 'InternalError' },
-  reset: { kind: 'reset-before-answer' },
-  'lost-answer': { kind: 'lose-answer' },
-  'cut-body': { kind: 'reset-mid-body', afterBytes: 1000 },
-  'truncated-body': { kind: 'truncate', afterBytes: 1000 },
-  'corrupt-body': { kind: 'corrupt', atByte: 500 },
-  slow: { kind: 'delay', delayMs: 400 },
-  stall: { kind: 'stall-mid-body', afterBytes: 100 },
+const faults: Readonly<Record<StoreFault, (place: BodyPlace) => Fault>> = {
+  'slow-down': () => ({ kind: 'error', code: 'SlowDown' }),
+  'internal-error': () => ({ kind: 'error', code: 'InternalError' }),
+  reset: () => ({ kind: 'reset-before-answer' }),
+  'lost-answer': () => ({ kind: 'lose-answer' }),
+  'cut-body': (place) => ({ kind: 'reset-mid-body', afterBytes: place }),
+  'truncated-body': (place) => ({ kind: 'truncate', afterBytes: place }),
+  'corrupt-body': (place) => ({ kind: 'corrupt', atByte: place }),
+  slow: () => ({ kind: 'delay', delayMs: 400 }),
+  stall: (place) => ({ kind: 'stall-mid-body', afterBytes: place }),
 };
 /** A server that is to be killed has to be there. */
 const postgresComesWithinMs = 5000;
@@ -144,7 +144,7 @@ export class ChaosSite implements AsyncDisposable {
   async #make(trouble: Trouble, { dataDirectory, smallDisk }: Victims, ended: AbortSignal): Promise<void> {
     switch (trouble.kind) {
       case 'store':
-        this.#storeFault = { fault: faults[trouble.fault], left: trouble.requestCount };
+        this.#storeFault = { fault: faults[trouble.fault]({ share: trouble.bodyShare }), left: trouble.requestCount };
         return;
       case 'kill-postgres':
         return await this.#inTurn('postgres', () => this.#killPostgres(dataDirectory, ended));

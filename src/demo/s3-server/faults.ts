@@ -4,7 +4,10 @@ import type { S3Answer } from './s3-answer.ts';
 import type { S3ErrorCode } from './s3-error.ts';
 import type { S3Operation } from './s3-request.ts';
 
-/** One trouble. The `afterBytes` count payload bytes of an answer to GetObject. */
+/** A place in the payload of an answer to GetObject: so many bytes come before it, or such a share of all of them (from 0 to below 1). */
+export type BodyPlace = number | { readonly share: number };
+
+/** One trouble. */
 export type Fault =
   /** Answers an error at once, without doing anything: SlowDown, InternalError, AccessDenied, NoSuchKey. */
   | { readonly kind: 'error'; readonly code: S3ErrorCode }
@@ -18,13 +21,13 @@ export type Fault =
   | { readonly kind: 'hold-request' | 'hold-answer'; readonly until: Promise<void> }
   /** Answers CompleteMultipartUpload with 200 and an error as its body, without doing anything. */
   | { readonly kind: 'error-in-200' }
-  | { readonly kind: 'reset-mid-body'; readonly afterBytes: number }
+  | { readonly kind: 'reset-mid-body'; readonly afterBytes: BodyPlace }
   /** Sends nothing more and keeps the connection. */
-  | { readonly kind: 'stall-mid-body'; readonly afterBytes: number }
+  | { readonly kind: 'stall-mid-body'; readonly afterBytes: BodyPlace }
   /** Ends the connection in good order, but too early. */
-  | { readonly kind: 'truncate'; readonly afterBytes: number }
-  /** Sends one byte otherwise than it is stored. */
-  | { readonly kind: 'corrupt'; readonly atByte: number };
+  | { readonly kind: 'truncate'; readonly afterBytes: BodyPlace }
+  /** Sends one bit otherwise than it is stored: of a digit it leaves a digit. */
+  | { readonly kind: 'corrupt'; readonly atByte: BodyPlace };
 
 /** What a fault is chosen by. */
 interface FaultRequest {
@@ -41,17 +44,19 @@ export type FaultInjector = (request: FaultRequest) => Fault | undefined;
 
 /** Lets a fault have its way with the body of an answer. */
 export function spoilBody(answer: S3Answer, fault: Fault | undefined, http: IncomingMessage): S3Answer {
-  const { body } = answer;
+  const { body, headers } = answer;
+  const bytesBefore = (place: BodyPlace): number =>
+    typeof place === 'number' ? place : Math.floor(place.share * Number(headers['content-length']));
   if (fault === undefined || body === undefined || typeof body === 'string') return answer;
   switch (fault.kind) {
     case 'corrupt':
-      return { ...answer, body: corrupt(body, fault.atByte) };
+      return { ...answer, body: corrupt(body, bytesBefore(fault.atByte)) };
     case 'reset-mid-body':
-      return { ...answer, body: cut(body, fault.afterBytes, async () => void http.socket.resetAndDestroy()) };
+      return { ...answer, body: cut(body, bytesBefore(fault.afterBytes), async () => void http.socket.resetAndDestroy()) };
     case 'truncate':
-      return { ...answer, body: cut(body, fault.afterBytes, async () => http.socket.destroySoon()) };
+      return { ...answer, body: cut(body, bytesBefore(fault.afterBytes), async () => http.socket.destroySoon()) };
     case 'stall-mid-body':
-      return { ...answer, body: cut(body, fault.afterBytes, () => socketClosed(http)) };
+      return { ...answer, body: cut(body, bytesBefore(fault.afterBytes), () => socketClosed(http)) };
     default:
       return answer;
   }
@@ -75,7 +80,7 @@ async function* corrupt(body: AsyncIterable<Buffer>, atByte: number): AsyncItera
   let startBytes = 0;
   for await (const chunk of body) {
     const at = atByte - startBytes;
-    if (at >= 0 && at < chunk.length) chunk.writeUInt8(chunk.readUInt8(at) ^ 0xff, at);
+    if (at >= 0 && at < chunk.length) chunk.writeUInt8(chunk.readUInt8(at) ^ 0x01, at);
     startBytes += chunk.length;
     yield chunk;
   }
