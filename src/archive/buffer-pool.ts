@@ -83,3 +83,21 @@ export class BufferPool extends LendingPool<Buffer<SharedArrayBuffer>> {
     });
   }
 }
+
+/** A pool for each size, made when it is asked for: what several have in common, so that there is not one for each of them. */
+export class BufferPools {
+  readonly #options: Omit<BufferPoolOptions, 'sizeBytes'>;
+  readonly #pools = new Map<number, BufferPool>();
+
+  /** @param options of each of the pools */
+  constructor(options: Omit<BufferPoolOptions, 'sizeBytes'>) {
+    this.#options = options;
+  }
+
+  /** The pool of buffers of so many bytes. */
+  of(sizeBytes: number): BufferPool {
+    const pool = this.#pools.get(sizeBytes) ?? new BufferPool({ ...this.#options, sizeBytes });
+    this.#pools.set(sizeBytes, pool);
+    return pool;
+  }
+}

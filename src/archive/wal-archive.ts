@@ -2,7 +2,7 @@
 import { WalkbackError } from '../domain/errors.ts';
 import { historyFileName, partialSuffix, type TimelineId, walFileKind } from '../domain/wal-segment.ts';
 import type { ObjectBody, ObjectStore } from '../storage/object-store.ts';
-import { BufferPool } from './buffer-pool.ts';
+import { type BufferPool, BufferPools } from './buffer-pool.ts';
 import { ByteSource } from './byte-source.ts';
 import { codecs, type Compression, readableExtensions } from './compression.ts';
 import type { Chunks } from './compression/codec.ts';
@@ -96,8 +96,8 @@ export function createWalArchive(store: ObjectStore, options: WalArchiveOptions)
 
 /** Metadata entry of ours: SHA-256 of the stored bytes, of which there are far fewer than of the content. */
 const storedSha256MetadataName = 'stored-sha256';
-/** How many segments are fetched at a time through memory of the archive: more than the prefetch and PostgreSQL ask for. */
-const fetchedMaximum = { maximumCount: 4, maximumBytes: 128 * 1024 * 1024 } as const;
+/** For segments that are fetched, by all archives of the process. A restore takes three at most: others go on while its store stalls. */
+const fetchPools = new BufferPools({ maximumCount: 8, maximumBytes: 128 * 1024 * 1024 });
 /** Metadata entry of ours: when the source last changed the file. */
 const closedAtMetadataName = 'closed-at';
 /** History files and backup history files are a few lines. */
@@ -117,7 +117,7 @@ class StoredWal implements WalArchive {
   constructor(store: ObjectStore, options: WalArchiveOptions) {
     this.#store = store;
     this.#options = options;
-    this.#buffers = new BufferPool({ sizeBytes: options.segmentBytes, ...fetchedMaximum });
+    this.#buffers = fetchPools.of(options.segmentBytes);
     this.#packing = new WalPacking(options);
     this.#likelyExtension = codecs[options.compression].extension;
   }

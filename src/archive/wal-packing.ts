@@ -1,5 +1,5 @@
 /** From a WAL file's bytes to what is stored of it. */
-import { BufferPool } from './buffer-pool.ts';
+import { BufferPool, BufferPools } from './buffer-pool.ts';
 import { codecs, type Compression } from './compression.ts';
 import { wholeMaximumBytes } from './compression/zstd-frame.ts';
 import type { ObjectCipher } from './encryption/cipher.ts';
@@ -33,7 +33,7 @@ const storedMaximumBytes = 128 * 1024 * 1024;
 const storedMaximumCount = 4;
 
 /** By the size of segments. */
-const readPools = new Map<number, BufferPool>();
+const readPools = new BufferPools({ maximumCount: packingThreadsMaximum, maximumBytes: readMaximumBytes });
 
 export class WalPacking {
   readonly #options: WalPackingOptions;
@@ -43,10 +43,7 @@ export class WalPacking {
   constructor(options: WalPackingOptions) {
     const { segmentBytes } = options;
     this.#options = options;
-    this.#readPool =
-      readPools.get(segmentBytes) ??
-      new BufferPool({ sizeBytes: segmentBytes, maximumCount: packingThreadsMaximum, maximumBytes: readMaximumBytes });
-    readPools.set(segmentBytes, this.#readPool);
+    this.#readPool = readPools.of(segmentBytes);
     const sizeBytes = wholeMaximumBytes(segmentBytes);
     this.#storedPool = new BufferPool({ sizeBytes, maximumCount: storedMaximumCount, maximumBytes: storedMaximumBytes });
   }

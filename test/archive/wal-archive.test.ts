@@ -1,11 +1,13 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { createWalArchive } from '../../src/archive/wal-archive.ts';
 import { readWalHeader, whyNotSegment } from '../../src/archive/wal-page.ts';
 import { unsealJson } from '../../src/archive/documents/sealed-json.ts';
 import type { WalkbackError } from '../../src/domain/errors.ts';
 import { type ObjectStore, readObject } from '../../src/storage/object-store.ts';
+import { waitUntil } from '../harness/wait-until.ts';
 import { keysOf, storeIn, temporaryDirectory, watched } from './support/temporary.ts';
 import { type HeaderFaults, segmentBytes, systemIdentifier, walSegment } from './support/wal.ts';
 
@@ -208,6 +210,32 @@ describe('WalArchive', () => {
     for (const stored of names) await store.put(`wal_005/${stored}`, walSegment({ name: stored }));
     for (const stored of names) expect(await archive.fetch({ name: stored, destination })).toBe('fetched');
     expect(listCount).toBe(1);
+  });
+
+  it('fetch has no more than eight segments in memory, of all archives together', async () => {
+    await using directory = await temporaryDirectory();
+    const { store, push } = await setUp(directory.path);
+    await push(walSegment({ name }));
+    const answers = Promise.withResolvers<void>();
+    let asked = 0;
+    const holding: ObjectStore = {
+      ...watched(store, () => undefined),
+      get: async (key, options) => {
+        asked += 1;
+        await answers.promise;
+        return await store.get(key, options);
+      },
+    };
+    const fetches = Array.from({ length: 12 }, (_, index) => {
+      const archive = createWalArchive(holding, { compression: 'zstd', segmentBytes });
+      return archive.fetch({ name, destination: join(directory.path, `fetched-${index}`) });
+    });
+    await waitUntil(() => asked >= 8, { description: 'eight are asked for' });
+    await nextTurn();
+    expect(asked).toBe(8);
+    answers.resolve();
+    expect(await Promise.all(fetches)).toEqual(Array.from({ length: 12 }, () => 'fetched'));
+    expect(asked).toBe(12);
   });
 });
 
